@@ -1,0 +1,195 @@
+"""Every message and file manifest that crosses the wire between server and worker.
+
+JSON only. The server imports this module and nothing else of the worker, so it must stay
+free of torch, Celery and Django. Version rule: a reader accepts its own major version
+(`CONTRACT`) and refuses any other with `UnknownContract`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+CONTRACT = 1
+
+# Celery queue names. A worker also listens on `worker_queue(name)` for what is meant for it alone.
+GENERATE_QUEUE = "generate"
+SERVER_QUEUE = "server"
+
+# Celery task names: the sender of a message imports nothing of the receiver.
+GENERATE_BATCH = "generator_worker.generate_batch"
+BATCH_RECEIVED = "generator_worker.batch_received"
+BATCH_DELIVERED = "buffer.batch_delivered"
+BATCH_PROGRESS = "buffer.batch_progress"
+BATCH_FAILED = "buffer.batch_failed"
+HEARTBEAT = "fleet.heartbeat"
+
+MANIFEST_NAME = "manifest.json"
+MAX_BATCH = 512
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}\.png$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+
+
+class ContractError(ValueError):
+    """The message or manifest does not follow the contract."""
+
+
+class UnknownContract(ContractError):
+    """The message speaks a contract version this side does not know."""
+
+
+def worker_queue(worker: str) -> str:
+    """The queue that only this worker consumes."""
+    return f"worker.{worker}"
+
+
+class Wire(BaseModel):
+    """Base of everything on the wire: immutable, strict about unknown fields, versioned."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    contract: int = CONTRACT
+
+    def wire(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def read(cls, data: Any) -> Self:
+        """Parse a received message; the version is looked at before anything else."""
+        version = data.get("contract") if isinstance(data, dict) else None
+        if version != CONTRACT:
+            raise UnknownContract(
+                f"{cls.__name__} speaks contract {version!r}; this side speaks {CONTRACT}. "
+                "Upgrade the older of server and worker."
+            )
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise ContractError(f"{cls.__name__}: {_first_fault(error)}") from error
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in fault["loc"]) or "message"
+    return f"{where}: {fault['msg']}"
+
+
+class GenerateBatch(Wire):
+    """Server → worker: make `count` avatars from seeds `base_seed`, `base_seed + 1`, …
+
+    Curation drops some, so a batch may bring fewer than `count` images.
+    """
+
+    batch_id: UUID
+    attempt: int = Field(default=1, ge=1)
+    pool: str
+    release_digest: Sha256
+    count: int = Field(ge=1, le=MAX_BATCH)
+    base_seed: int = Field(ge=0, lt=2**53)
+    params: dict[str, Any] = {}
+
+
+class BatchProgress(Wire):
+    """Worker → server, at most about once a second: how far the batch is, from 0 to 1."""
+
+    batch_id: UUID
+    worker: Name
+    fraction: float = Field(ge=0, le=1)
+    note: str = Field(default="", max_length=200)
+
+
+class BatchDelivered(Wire):
+    """Worker → server: `inbox/new/<batch_id>/` is whole."""
+
+    batch_id: UUID
+    worker: Name
+    count: int = Field(ge=0, le=MAX_BATCH)
+    bytes: int = Field(ge=0)
+
+
+class BatchFailed(Wire):
+    """Worker → server: this order cannot be carried out here, and why."""
+
+    batch_id: UUID
+    worker: Name
+    attempt: int = Field(default=1, ge=1)
+    reason: str = Field(max_length=2000)
+
+
+class BatchReceipt(Wire):
+    """Server → worker: the batch is settled (ingested or quarantined); the outbox may forget it."""
+
+    batch_id: UUID
+
+
+class Heartbeat(Wire):
+    """Worker → server, every ten seconds."""
+
+    worker: Name
+    software: str
+    device: str
+    memory_bytes: int = Field(ge=0)
+    loaded: tuple[Sha256, ...] = ()
+    outbox: int = Field(default=0, ge=0)
+    images_per_minute: float = Field(default=0, ge=0)
+
+
+class ManifestImage(BaseModel):
+    """One image file of a batch."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    file: FileName
+    sha256: Sha256
+    bytes: int = Field(gt=0)
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    seed: int = Field(ge=0, lt=2**53)
+    score: float = Field(ge=0, le=1)
+    safety: float = Field(ge=0, le=1, description="probability of being unsafe")
+    tags: tuple[Annotated[str, StringConstraints(min_length=1, max_length=60)], ...] = ()
+
+
+class Manifest(Wire):
+    """`manifest.json` of one delivered batch."""
+
+    batch_id: UUID
+    release_digest: Sha256
+    worker: Name
+    software: str
+    created: datetime
+    params: dict[str, Any] = {}
+    images: tuple[ManifestImage, ...] = Field(max_length=MAX_BATCH)
+
+
+class ReleaseComponent(BaseModel):
+    """One file of a release bundle, named by its path inside the bundle."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    file: str
+    sha256: Sha256
+    bytes: int = Field(ge=0)
+
+
+class ReleaseManifest(BaseModel):
+    """`release.json` of a release bundle.
+
+    The release's digest is the SHA-256 of the file's bytes; the components' digests inside it
+    make it name every weight.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    format: Literal[1]
+    name: str
+    title: str
+    description: str = ""
+    # Tag groups: {"hair colour": {"pink hair": 0.07, …}, …}; numbers are frequencies in training.
+    tags: dict[str, dict[str, float]]
+    params: dict[str, Any]
+    components: tuple[ReleaseComponent, ...]
+    licences: tuple[dict[str, str], ...]
+    provenance: dict[str, Any] = {}
+    measured: dict[str, Any] = {}
