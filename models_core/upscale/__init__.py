@@ -1,0 +1,1 @@
+"""Real-ESRGAN: four times larger, the last step before an avatar is delivered."""
