@@ -27,6 +27,10 @@ BATCH_PROGRESS = "buffer.batch_progress"
 BATCH_FAILED = "buffer.batch_failed"
 HEARTBEAT = "fleet.heartbeat"
 
+# Seconds until the broker hands out an unacknowledged message again. Every application on one
+# broker must use the same: the shortest wins.
+VISIBILITY_TIMEOUT = 3600
+
 MANIFEST_NAME = "manifest.json"
 MAX_BATCH = 512
 

@@ -1,0 +1,104 @@
+"""The worker's settings, all from the environment (prefix `STYLEDIFFUSER_`)."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Self
+
+PREFIX = "STYLEDIFFUSER_"
+_SHIPPED_RELEASES = Path(__file__).resolve().parent.parent / "models_core" / "releases"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+class ConfigError(ValueError):
+    """A setting is missing or unusable; the message names it and says what to set."""
+
+
+@dataclass(frozen=True)
+class Config:
+    worker_name: str
+    broker_url: str
+    sftp_host: str
+    sftp_port: int
+    sftp_user: str
+    sftp_key: Path
+    sftp_host_key: str
+    """The server's public key line (`ssh-ed25519 AAAA…`); any other server is refused."""
+    home: Path
+    """The worker's own disk: the spool of finished batches lives here."""
+    releases: tuple[Path, ...]
+    """Release folders, or folders of them; searched in this order."""
+    device: str | None
+    """A torch device such as `cuda:0`; None lets the model choose."""
+    max_loaded: int
+    """How many releases stay in memory at once."""
+    soft_shutdown: float
+    """Seconds a stopping worker lets the running batch go on before handing it back."""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:
+        get = _Reader(env)
+        home = Path(get("HOME", "var"))
+        return cls(
+            worker_name=get.name("WORKER_NAME", _host_name()),
+            broker_url=get("BROKER_URL", "redis://127.0.0.1:6379/0"),
+            sftp_host=get("SFTP_HOST", "127.0.0.1"),
+            sftp_port=int(get.number("SFTP_PORT", 22, low=1, high=65535)),
+            sftp_user=get("SFTP_USER", "worker"),
+            sftp_key=Path(get("SFTP_KEY", str(home / "keys" / "worker_key"))),
+            sftp_host_key=get("SFTP_HOST_KEY", ""),
+            home=Path(get("WORKER_HOME", str(home / "worker"))),
+            releases=get.paths("RELEASES", (_SHIPPED_RELEASES,)),
+            device=get("DEVICE", "") or None,
+            max_loaded=int(get.number("MAX_LOADED", 2, low=1, high=64)),
+            soft_shutdown=get.number("SOFT_SHUTDOWN", 70, low=0, high=3600),
+        )
+
+
+class _Reader:
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self.env = env
+
+    def __call__(self, key: str, default: str) -> str:
+        return self.env.get(PREFIX + key, "").strip() or default
+
+    def name(self, key: str, default: str) -> str:
+        value = self(key, default)
+        if not _NAME.fullmatch(value):
+            raise ConfigError(
+                f"{PREFIX}{key}={value!r}: use 1 to 63 letters, digits, dots, dashes or "
+                "underscores, beginning with a letter or digit."
+            )
+        return value
+
+    def number(self, key: str, default: float, *, low: float, high: float) -> float:
+        value = self(key, str(default))
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if not low <= number <= high:
+            raise ConfigError(f"{PREFIX}{key}={value!r}: set a number from {low} to {high}.")
+        return number
+
+    def paths(self, key: str, default: tuple[Path, ...]) -> tuple[Path, ...]:
+        value = self(key, "")
+        return tuple(Path(part) for part in value.split(os.pathsep) if part) or default
+
+
+def _host_name() -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()).lstrip("._-")[:63] or "worker"
+
+
+def software() -> str:
+    """Name and version of this program, as manifests and heartbeats carry it."""
+    try:
+        return f"stylediffuser {version('stylediffuser')}"
+    except PackageNotFoundError:
+        return "stylediffuser (not installed)"

@@ -1,0 +1,94 @@
+"""What the worker tells the server.
+
+The server's database row is the truth and these are doorbells: a lost report delays, a report
+that cannot be sent must never break or block the work it speaks of.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any, Protocol
+from uuid import UUID
+
+from kombu.exceptions import OperationalError
+
+from generator_worker.contract import (
+    BATCH_DELIVERED,
+    BATCH_FAILED,
+    BATCH_PROGRESS,
+    HEARTBEAT,
+    SERVER_QUEUE,
+    BatchDelivered,
+    BatchFailed,
+    BatchProgress,
+    GenerateBatch,
+    Heartbeat,
+    Manifest,
+    Wire,
+)
+
+log = logging.getLogger(__name__)
+
+STALE_SECONDS = 30
+"""Progress and heartbeats the server did not read within this time are worth nothing."""
+QUIET_SECONDS = 15.0
+"""After the broker refused a report, no progress is tried for this long."""
+
+
+class Sender(Protocol):
+    """The part of a Celery application that reports need."""
+
+    def send_task(self, name: str, **options: Any) -> Any: ...
+
+
+class Reports:
+    def __init__(self, sender: Sender, worker: str) -> None:
+        self._sender = sender
+        self._worker = worker
+        self._quiet_until = 0.0
+
+    def progress(self, batch_id: UUID, fraction: float, note: str = "") -> None:
+        if time.monotonic() >= self._quiet_until:
+            message = BatchProgress(
+                batch_id=batch_id, worker=self._worker, fraction=min(fraction, 1.0), note=note[:200]
+            )
+            self._send(BATCH_PROGRESS, message, expires=STALE_SECONDS)
+
+    def delivered(self, manifest: Manifest) -> bool:
+        message = BatchDelivered(
+            batch_id=manifest.batch_id,
+            worker=self._worker,
+            count=len(manifest.images),
+            bytes=sum(image.bytes for image in manifest.images),
+        )
+        return self._send(BATCH_DELIVERED, message)
+
+    def failed(self, order: GenerateBatch, reason: str) -> bool:
+        return self.refused(order.batch_id, order.attempt, reason)
+
+    def refused(self, batch_id: UUID, attempt: int, reason: str) -> bool:
+        log.error("Batch %s: %s", batch_id, reason)
+        message = BatchFailed(
+            batch_id=batch_id, worker=self._worker, attempt=attempt, reason=reason[:2000]
+        )
+        return self._send(BATCH_FAILED, message)
+
+    def heartbeat(self, beat: Heartbeat) -> bool:
+        return self._send(HEARTBEAT, beat, expires=STALE_SECONDS)
+
+    def _send(self, task: str, message: Wire, **options: Any) -> bool:
+        try:
+            self._sender.send_task(
+                task,
+                kwargs={"message": message.wire()},
+                queue=SERVER_QUEUE,
+                ignore_result=True,
+                retry=False,
+                **options,
+            )
+        except (OperationalError, OSError) as error:
+            self._quiet_until = time.monotonic() + QUIET_SECONDS
+            log.warning("Could not report %s: %s", task, error)
+            return False
+        return True
