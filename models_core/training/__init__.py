@@ -1,0 +1,1 @@
+"""One explicit training loop per model, and the run folder they share."""
