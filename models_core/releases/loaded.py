@@ -1,0 +1,144 @@
+"""A release in memory: what the worker generates, scores and enlarges with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models_core.releases.bundle import Bundle, ReleaseError, verify_release
+from models_core.releases.sampling import sampling_parameters
+from models_core.releases.traits import Traits
+
+if TYPE_CHECKING:  # torch is imported when a release is opened, not when this module is
+    from PIL.Image import Image
+
+    from models_core.critic.critic import Critic
+    from models_core.safety.classifier import SafetyClassifier
+    from models_core.upscale.upscaler import Upscaler
+
+
+class Aborted(Exception):
+    """The caller's `abort` asked to stop."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A generated image before curation and enlarging."""
+
+    seed: int
+    image: Image
+    tags: tuple[str, ...]
+
+
+def open_release(folder: Path, device: str | None = None) -> LoadedRelease:
+    """Verify every digest of the bundle and load it; `device` defaults to CUDA where there is."""
+    import torch
+
+    bundle = verify_release(Path(folder))
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return LoadedRelease(bundle, chosen)
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
+        if isinstance(error, ReleaseError):
+            raise
+        raise ReleaseError(f"{folder} cannot be loaded: {error}") from error
+
+
+class LoadedRelease:
+    """An opened release; made by `open_release`. Images in and out are PIL, RGB."""
+
+    def __init__(self, bundle: Bundle, device: str) -> None:
+        from models_core.critic.critic import Critic
+        from models_core.upscale.upscaler import Upscaler
+
+        self.digest, self.manifest, self.device = bundle.digest, bundle.manifest, device
+        params = bundle.manifest["params"]
+        self.traits = Traits(bundle.manifest["tags"], params.get("rules", ()))
+        sampling_parameters(params)
+        self.pipeline = _open_pipeline(bundle.component("pipeline"), device)
+        self._critic: Critic = Critic.open(bundle.component("critic"), device)
+        self._upscaler: Upscaler = Upscaler.open(bundle.component("upscaler"), device)
+
+    @cached_property
+    def _safety(self) -> SafetyClassifier:
+        from models_core.safety.classifier import SafetyClassifier
+
+        return SafetyClassifier()
+
+    def generate(
+        self,
+        seeds: Sequence[int],
+        *,
+        tags: Sequence[str] = (),
+        params: Mapping[str, Any] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        abort: Callable[[], bool] | None = None,
+    ) -> list[Draft]:
+        """One draft a seed, in the seeds' order.
+
+        `tags` are traits every image must have; the rest is drawn by the seed. `progress` gets
+        (denoising steps done, of) over all images; `abort` is asked before each of them and
+        stops by `Aborted`. Unknown tags and parameters are a `ReleaseError`.
+        """
+        asked = sampling_parameters(self.manifest["params"], params)
+        size = asked.pop("batch")
+        drawn = [self.traits.draw(seed, tags) for seed in seeds]
+        drafts: list[Draft] = []
+        for start in range(0, len(seeds), size):
+            part = slice(start, start + size)
+            watch = _watch(start, len(seeds[part]), len(seeds), progress, abort)
+            watch(0, 1)
+            images = self.pipeline(
+                seeds=list(seeds[part]),
+                tags=[list(names) for names in drawn[part]],
+                callback=watch,
+                **asked,
+            ).images
+            drafts += [Draft(*made) for made in zip(seeds[part], images, drawn[part], strict=True)]
+        return drafts
+
+    def score(self, images: Sequence[Image]) -> list[float]:
+        """The critic's score, 0 to 1; benign is 0.7 or more."""
+        return self._critic(images)
+
+    def safety(self, images: Sequence[Image]) -> list[float]:
+        """The probability that an image is unsafe for work."""
+        return self._safety(images)
+
+    def upscale(self, images: Sequence[Image]) -> list[Image]:
+        """Each image four times larger: 512x512 from a 128x128 draft."""
+        return self._upscaler(images)
+
+
+def _watch(
+    before: int,
+    images: int,
+    total: int,
+    progress: Callable[[int, int], None] | None,
+    abort: Callable[[], bool] | None,
+) -> Callable[[int, int], None]:
+    """The pipeline's callback for one part of the work: (steps done, of) of these `images`."""
+
+    def step(done: int, of: int) -> None:
+        if abort is not None and abort():
+            raise Aborted("stopped as asked")
+        if progress is not None:
+            progress(before * of + images * done, total * of)
+
+    return step
+
+
+def _open_pipeline(folder: Path, device: str) -> Any:
+    import torch
+
+    from models_core.stylediffuser.pipeline import StyleDiffuserPipeline
+
+    dtype = torch.float32 if device == "cpu" else torch.float16
+    pipeline = StyleDiffuserPipeline.from_pretrained(
+        folder, torch_dtype=dtype, local_files_only=True
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device)
