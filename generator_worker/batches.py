@@ -93,9 +93,10 @@ def carry_out(workshop: Workshop, order: GenerateBatch) -> int | None:
 
 
 def _make(workshop: Workshop, order: GenerateBatch) -> int:
-    report = _Reporter(workshop.reports, order)
-    report(0.0, "loading the release")
     release = workshop.engine.release(order.release_digest)
+    # Not before loading, which may be slow: once begun, the server expects signs of life.
+    report = _Reporter(workshop.reports, order)
+    report(0.0, "begun")
     own, params = _split(order.params)
     tags = _tags(own)
     curator = Curator(Thresholds.read(own, release.manifest.get("params", {})))

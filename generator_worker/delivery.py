@@ -11,6 +11,7 @@ import base64
 import binascii
 import contextlib
 import errno
+import logging
 import socket
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -26,6 +27,9 @@ NEW = PurePosixPath("inbox/new")
 CONNECT_SECONDS = 8.0
 REPLY_SECONDS = 20.0
 GIVE_UP_SECONDS = 35.0
+
+# It logs every log-in and a traceback for every refused one; the courier says it in one line.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 
 class DeliveryError(Exception):
