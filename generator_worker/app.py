@@ -7,7 +7,7 @@ is imported in the pool's one child.
 from __future__ import annotations
 
 from celery import Celery
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from generator_worker.config import Config
 from generator_worker.contract import GENERATE_QUEUE, VISIBILITY_TIMEOUT, worker_queue
@@ -21,8 +21,11 @@ config = Config.from_env()
 app = Celery("generator_worker", broker=config.broker_url)
 app.conf.update(
     include=["generator_worker.tasks", "generator_worker.lifecycle"],
-    task_queues=[Queue(GENERATE_QUEUE), Queue(worker_queue(config.worker_name))],
-    # What is said here goes for `send_task` too.
+    # Each with its own exchange: on a shared one every message reaches both.
+    task_queues=[
+        Queue(name, Exchange(name), routing_key=name)
+        for name in (GENERATE_QUEUE, worker_queue(config.worker_name))
+    ],
     task_default_queue=worker_queue(config.worker_name),
     task_ignore_result=True,
     task_serializer="json",

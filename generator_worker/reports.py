@@ -11,8 +11,6 @@ import time
 from typing import Any, Protocol
 from uuid import UUID
 
-from kombu.exceptions import OperationalError
-
 from generator_worker.contract import (
     BATCH_DELIVERED,
     BATCH_FAILED,
@@ -87,7 +85,7 @@ class Reports:
                 retry=False,
                 **options,
             )
-        except (OperationalError, OSError) as error:
+        except Exception as error:  # whatever the transport raises: kombu wraps only some of it
             self._quiet_until = time.monotonic() + QUIET_SECONDS
             log.warning("Could not report %s: %s", task, error)
             return False

@@ -1,0 +1,64 @@
+"""What has to be in the database before the first visitor: tables, a pool, an administrator."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+
+from generator_worker.contract import ReleaseManifest
+from webgui.buffer.models import Pool
+from webgui.config import environment
+
+SHIPPED_RELEASE = settings.BASE_DIR / "models_core" / "releases" / "demo"
+POOL, POOL_NAME = "toon", "Toon heads"
+ADMIN = "admin"
+
+
+def release_folder() -> Path:
+    return environment.folder("DEMO_RELEASE", SHIPPED_RELEASE)
+
+
+def migrate() -> None:
+    call_command("migrate", verbosity=0, interactive=False)
+
+
+def load_release() -> str:
+    """Point the pool at the demo's release; its title.
+
+    A pool that an administrator gave another release is left alone.
+    """
+    folder = release_folder()
+    arguments = ["--pool", POOL, "--pool-name", POOL_NAME, "--activate"]
+    pool = Pool.objects.filter(slug=POOL).select_related("release").first()
+    if pool is None:
+        # Small batches: the first visitor should not wait for a large one.
+        arguments += ["--batch-size", str(environment.number("DEMO_BATCH_SIZE", 8, least=1))]
+        arguments += ["--low", str(environment.number("DEMO_LOW", 24, least=1))]
+        arguments += ["--high", str(environment.number("DEMO_HIGH", 48, least=1))]
+    elif pool.release.name != _name(folder):
+        return pool.release.title
+    call_command("load_release", str(folder), *arguments, stdout=_Silence())
+    return Pool.objects.select_related("release").get(slug=POOL).release.title
+
+
+def _name(folder: Path) -> str:
+    return ReleaseManifest.model_validate_json((folder / "release.json").read_bytes()).name
+
+
+def ensure_admin() -> str | None:
+    """The password of the administrator this call has made; None if there was one."""
+    users = get_user_model().objects
+    if users.filter(is_superuser=True).exists():
+        return None
+    password = secrets.token_urlsafe(12)
+    users.create_superuser(ADMIN, password=password)
+    return password
+
+
+class _Silence:
+    def write(self, text: str) -> None:
+        pass
