@@ -1,0 +1,44 @@
+"""A release, a pool, workers, deliveries: real rows and real files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.core.cache import cache
+
+from tests.webgui.making import make_pool, make_worker
+from webgui.buffer.models import Pool
+from webgui.fleet.models import Worker
+
+
+@pytest.fixture
+def pool(db: None, home: object) -> Pool:
+    return make_pool()
+
+
+@pytest.fixture
+def worker(db: None) -> Worker:
+    return make_worker()
+
+
+@pytest.fixture(autouse=True)
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict, str]]:
+    """Messages that would have gone to the broker: (task, message, queue)."""
+    messages: list[tuple[str, dict, str]] = []
+
+    def send_task(task: str, *, kwargs: dict, queue: str, retry: bool) -> None:
+        messages.append((task, kwargs["message"], queue))
+
+    from webgui.config.celery import app
+
+    monkeypatch.setattr(app, "send_task", send_task)
+    return messages
+
+
+@pytest.fixture(autouse=True)
+def fresh_counters() -> Iterator[None]:
+    """No client has spent anything when a test begins."""
+    cache.clear()
+    yield
+    cache.clear()

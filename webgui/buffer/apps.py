@@ -1,0 +1,5 @@
+from django.apps import AppConfig
+
+
+class BufferConfig(AppConfig):
+    name = "webgui.buffer"

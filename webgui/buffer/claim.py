@@ -1,0 +1,240 @@
+"""Taking one avatar for good: the one service behind the API and the pages.
+
+    from webgui.accounts.visitor import client_of, visitor_of
+    from webgui.buffer.claim import claim, avatars_of
+    from webgui.buffer.problems import Problem
+
+    try:
+        answer = claim("toon", ("pink hair",), client=visitor_of(request))
+    except Problem as problem:        # problem.status, .code, .title, .detail, .retry_after
+        ...
+    answer.avatar                     # an Avatar, or None where the buffer was empty
+    answer.ticket                     # then a Ticket; poll `tickets.poll(ticket.id)`
+    avatars_of(visitor_of(request))   # the visitor's own, newest first
+
+`pool=None` means the first pool. An `idempotency_key` is good for 24 hours and one client: the
+same key with the same claim gives the same avatar or ticket again, with another claim it is
+refused.
+
+What holds under any concurrency: an avatar goes to one client; and since a batch's avatars meet
+the waiting tickets in the transaction that brings them, no new claim overtakes a ticket.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef, QuerySet
+from django.utils import timezone
+
+from . import tickets
+from .models import Avatar, AvatarTag, ClaimKey, Pool, Ticket, random_key
+from .problems import (
+    BadIdempotencyKey,
+    ConflictingTags,
+    KeyReused,
+    NoPool,
+    UnknownPool,
+    UnknownTag,
+)
+
+KEY_LIFETIME = timedelta(hours=24)
+USABLE_KEY = re.compile(r"^[\x21-\x7e]{1,255}$")
+# A lost race costs one more look; losing this many in a row means something else is wrong.
+TRIES = 50
+
+
+@dataclass(frozen=True)
+class Got:
+    """The claim brought an avatar."""
+
+    avatar: Avatar
+    ticket: None = None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The claim brought a place in line."""
+
+    ticket: Ticket
+    avatar: None = None
+
+
+Claim = Got | Waiting
+
+
+def claim(
+    pool: str | None = None,
+    tags: Sequence[str] = (),
+    *,
+    client: str,
+    idempotency_key: str | None = None,
+) -> Claim:
+    """One random available avatar of the pool having all `tags`, or a ticket for one."""
+    source = find_pool(pool)
+    wanted = check_tags(source, tags)
+    if idempotency_key is None:
+        with transaction.atomic():
+            return _claim(source, wanted, client)
+    if not USABLE_KEY.match(idempotency_key):
+        raise BadIdempotencyKey(
+            "Idempotency-Key must be 1 to 255 printable ASCII characters without spaces; "
+            "a UUID serves well.",
+            field="Idempotency-Key",
+        )
+    return _claim_once(source, wanted, client, idempotency_key, _fingerprint(pool, wanted))
+
+
+def avatars_of(client: str, limit: int = 60) -> QuerySet[Avatar]:
+    """This client's avatars, newest first."""
+    mine = Avatar.objects.filter(claimed_by=client, state=Avatar.State.CLAIMED)
+    return mine.select_related("pool", "release").order_by("-claimed_at")[:limit]
+
+
+def find_pool(slug: str | None) -> Pool:
+    pools = Pool.objects.select_related("release").order_by("pk")
+    found = pools.first() if slug is None else pools.filter(slug=slug).first()
+    if found is not None:
+        return found
+    known = list(pools.values_list("slug", flat=True))
+    if not known:
+        raise NoPool("This server has no pool yet: load a release first.", retry_after=60)
+    raise UnknownPool(
+        f"There is no pool {slug!r}. Pools: {', '.join(known)}.", field="pool", accepted=known
+    )
+
+
+def check_tags(pool: Pool, tags: Sequence[str]) -> tuple[str, ...]:
+    """The tags sorted and without doubles, each one known and at most one of a group."""
+    groups = pool.release.tags
+    wanted = tuple(sorted(set(tags)))
+    by_group: dict[str, str] = {}
+    for tag in wanted:
+        if tag not in groups:
+            raise UnknownTag(
+                f"Pool {pool.slug!r} has no tag {tag!r}.", field="tags", accepted=sorted(groups)
+            )
+        other = by_group.setdefault(groups[tag], tag)
+        if other != tag:
+            raise ConflictingTags(
+                f"{other!r} and {tag!r} are both a {groups[tag]}: ask for one of them.",
+                field="tags",
+                accepted=sorted(groups),
+            )
+    return wanted
+
+
+def take(pool: Pool, tags: Sequence[str], client: str) -> Avatar | None:
+    """Claim one available avatar, or None where there is none. Call it inside a transaction."""
+    for _ in range(TRIES):
+        avatar = _pick(pool, tags)
+        if avatar is None:
+            return None
+        now = timezone.now()
+        still_free = Avatar.objects.filter(pk=avatar.pk, state=Avatar.State.AVAILABLE)
+        if still_free.update(state=Avatar.State.CLAIMED, claimed_by=client, claimed_at=now):
+            AvatarTag.objects.filter(avatar_id=avatar.pk).delete()
+            avatar.state, avatar.claimed_by, avatar.claimed_at = Avatar.State.CLAIMED, client, now
+            return avatar
+    raise RuntimeError(f"Lost {TRIES} races for one avatar of pool {pool.slug}")
+
+
+def _pick(pool: Pool, tags: Sequence[str]) -> Avatar | None:
+    """A random available avatar, locked where the database can lock a row.
+
+    The keys lie at random on a ring: the first one at or after a random place is the pick, found
+    by an index in one step however full the buffer is.
+    """
+    start = random_key()
+    offered = available(pool, tags)
+    column = "offered__key" if tags else "key"
+    ahead = offered.filter(**{f"{column}__gte": start}).order_by(column)
+    behind = offered.filter(**{f"{column}__lt": start}).order_by(column)
+    for part in (ahead, behind):
+        if (found := part.select_for_update(skip_locked=True, of=("self",)).first()) is not None:
+            return found
+    return None
+
+
+def available(pool: Pool, tags: Sequence[str] = ()) -> QuerySet[Avatar]:
+    """Avatars for the taking. With tags the scarcest one leads, so that the walk along its index
+    is short, and the others are looked up one by one."""
+    if not tags:
+        return Avatar.objects.filter(pool=pool, state=Avatar.State.AVAILABLE)
+    shares = pool.release.tag_shares
+    lead, *others = sorted(tags, key=lambda tag: shares.get(tag, 0.0))
+    found = Avatar.objects.filter(
+        state=Avatar.State.AVAILABLE, offered__pool=pool, offered__tag=lead
+    )
+    for tag in others:
+        found = found.filter(Exists(AvatarTag.objects.filter(avatar=OuterRef("pk"), tag=tag)))
+    return found
+
+
+def _claim(pool: Pool, tags: tuple[str, ...], client: str) -> Claim:
+    avatar = take(pool, tags, client)
+    if avatar is None:
+        # Ingest holds this lock while it hands out what it brought: whoever finds the buffer
+        # empty under it is in time for the next batch.
+        Pool.objects.select_for_update(no_key=True).get(pk=pool.pk)
+        avatar = take(pool, tags, client)
+    if avatar is None:
+        return Waiting(tickets.issue(pool, tags, client))
+    return Got(avatar)
+
+
+def _claim_once(pool: Pool, tags: tuple[str, ...], client: str, key: str, body: str) -> Claim:
+    """The claim and its key are written together, so neither exists without the other."""
+    for _ in range(TRIES):
+        # What is stale makes room: an old key, or one whose ticket came to nothing.
+        stale = ClaimKey.objects.filter(key=key)
+        stale.filter(created_at__lt=timezone.now() - KEY_LIFETIME).delete()
+        stale.filter(
+            client=client, body=body, ticket__state=Ticket.State.EXPIRED, avatar=None
+        ).delete()
+        known = ClaimKey.objects.select_related("avatar", "ticket__avatar").filter(key=key).first()
+        if known is not None:
+            return _answer_again(known, client, body)
+        try:
+            with transaction.atomic():
+                # A second request with this key waits here for the first one's end.
+                row = ClaimKey.objects.create(key=key, client=client, body=body)
+                answer = _claim(pool, tags, client)
+                ClaimKey.objects.filter(pk=row.pk).update(
+                    avatar=answer.avatar, ticket=answer.ticket
+                )
+                return answer
+        except IntegrityError:
+            continue
+    raise RuntimeError("The Idempotency-Key could neither be written nor read")
+
+
+def _answer_again(known: ClaimKey, client: str, body: str) -> Claim:
+    if not known.fits(client, body):
+        raise KeyReused(
+            "This Idempotency-Key was used for another claim within the last 24 hours. "
+            "Send a new key with a new claim.",
+            field="Idempotency-Key",
+        )
+    if known.avatar is not None:
+        return Got(known.avatar)
+    if known.ticket is None:
+        raise RuntimeError(f"Claim key {known.pk} stands for nothing")
+    if known.ticket.avatar is not None:
+        return Got(known.ticket.avatar)
+    return Waiting(known.ticket)
+
+
+def _fingerprint(pool: str | None, tags: tuple[str, ...]) -> str:
+    return hashlib.sha256(json.dumps([pool, tags]).encode()).hexdigest()
+
+
+def forget_old_keys() -> int:
+    old = ClaimKey.objects.filter(created_at__lt=timezone.now() - KEY_LIFETIME)
+    return old.delete()[0]

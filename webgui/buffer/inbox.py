@@ -1,0 +1,172 @@
+"""The folder workers deliver into, read as what it is: other people's files.
+
+Everything is opened below a folder handle with O_NOFOLLOW, so neither a symlink nor a `..` leads
+out, and every file is read once: what was checked is what is used.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from django.conf import settings
+from django.utils import timezone
+
+from generator_worker.contract import MANIFEST_NAME, ContractError, Manifest, ManifestImage
+
+MAX_MANIFEST_BYTES = 2 * 1024 * 1024
+MAX_IMAGE_BYTES = 8 * 1024 * 1024
+REASON_NAME = "REASON.txt"
+
+
+class Refused(Exception):
+    """The delivery is not as agreed; the message is the reason people will read."""
+
+
+class Vanished(Exception):
+    """There is no such delivery (any more)."""
+
+
+class Busy(Exception):
+    """Another process has this delivery in hand."""
+
+
+def new_folder() -> Path:
+    """`inbox/new`: what is visible here is whole."""
+    folder: Path = settings.SFTP_ROOT / "inbox" / "new"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def waiting_names() -> list[str]:
+    """What lies in `inbox/new`, the oldest first."""
+    entries = sorted(os.scandir(new_folder()), key=lambda e: e.stat(follow_symlinks=False).st_mtime)
+    return [entry.name for entry in entries]
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One delivered batch folder, locked for this process."""
+
+    batch_id: UUID
+    handle: int
+
+    def read_manifest(self) -> Manifest:
+        data = self._read(MANIFEST_NAME, MAX_MANIFEST_BYTES)
+        try:
+            parsed = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise Refused(f"{MANIFEST_NAME} is not JSON: {error}") from error
+        try:
+            manifest = Manifest.read(parsed)
+        except ContractError as error:
+            raise Refused(str(error)) from error
+        if manifest.batch_id != self.batch_id:
+            raise Refused(f"{MANIFEST_NAME} is of batch {manifest.batch_id}, not of this folder.")
+        return manifest
+
+    def check_names(self, manifest: Manifest) -> None:
+        """The folder holds what the manifest lists, each once, and nothing else."""
+        listed = [image.file for image in manifest.images]
+        if len(set(listed)) < len(listed):
+            raise Refused("The manifest lists a file twice.")
+        there = set(os.listdir(self.handle)) - {MANIFEST_NAME}  # noqa: PTH208 (a handle)
+        if missing := sorted(set(listed) - there):
+            raise Refused(f"Listed but missing: {_some(missing)}.")
+        if extra := sorted(there - set(listed)):
+            raise Refused(f"There but not listed: {_some(extra)}.")
+
+    def read_image(self, image: ManifestImage) -> bytes:
+        """The file's bytes, which have the size and digest the manifest gives."""
+        data = self._read(image.file, MAX_IMAGE_BYTES)
+        if len(data) != image.bytes:
+            raise Refused(f"{image.file} has {len(data)} bytes; the manifest says {image.bytes}.")
+        if hashlib.sha256(data).hexdigest() != image.sha256:
+            raise Refused(f"{image.file} does not have the digest the manifest gives.")
+        return data
+
+    def _read(self, name: str, limit: int) -> bytes:
+        try:
+            # NONBLOCK: opening a planted named pipe must not wait for its other end.
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            file = os.open(name, flags, dir_fd=self.handle)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOENT, errno.ENXIO, errno.EACCES):
+                raise Refused(f"{name} is missing or is no plain file.") from error
+            raise
+        with os.fdopen(file, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise Refused(f"{name} is no plain file.")
+            if status.st_size > limit:
+                raise Refused(f"{name} is larger than {limit} bytes.")
+            return stream.read(limit + 1)
+
+
+@contextmanager
+def open_delivery(batch_id: UUID) -> Iterator[Delivery]:
+    """The batch's folder, locked: the kernel lets go of the lock even if we are killed.
+
+    Raises Vanished, Busy, or Refused where it is no folder.
+    """
+    path = new_folder() / str(batch_id)
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        handle = os.open(path, flags)
+    except FileNotFoundError as error:
+        raise Vanished from error
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise Refused("What was delivered is not a folder.") from error
+        raise
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Busy from error
+        if not _is_still(path, handle):
+            raise Vanished
+        yield Delivery(batch_id, handle)
+    finally:
+        os.close(handle)
+
+
+def _is_still(path: Path, handle: int) -> bool:
+    """Whether the path still leads to the opened folder (its last holder may have removed it)."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+def remove(batch_id: UUID) -> None:
+    shutil.rmtree(new_folder() / str(batch_id), ignore_errors=True)
+
+
+def quarantine(name: str, reason: str) -> Path | None:
+    """Move whatever is called `name` out of the workers' reach, with the reason beside it."""
+    stamp = timezone.now().strftime("%Y%m%dT%H%M%S%f")
+    place: Path = settings.QUARANTINE_ROOT / f"{stamp}-{name[:80]}"
+    place.mkdir(parents=True)
+    (place / REASON_NAME).write_text(f"{reason}\n")
+    try:
+        (new_folder() / name).rename(place / "delivered")
+    except FileNotFoundError:
+        shutil.rmtree(place)
+        return None
+    return place
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

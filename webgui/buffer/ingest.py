@@ -1,0 +1,215 @@
+"""Taking in a delivered batch: all of it or none of it, and twice is the same as once.
+
+    inbox/new/<batch>/ ─> checked, re-encoded, staged ─> media ─> one transaction
+             │                                                         └─> removed ─> receipt
+             └─> quarantine, with a reason ─> receipt
+
+Killed anywhere, the next sweep does it again: up to the commit nothing counts (files in media
+without a row are overwritten by the same bytes, or pruned), after it the batch is known as
+ingested and only the cleaning up is repeated.
+"""
+
+from __future__ import annotations
+
+import logging
+from enum import StrEnum
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from generator_worker.contract import Manifest
+
+from . import inbox, orders, replenish, tickets
+from .models import Avatar, AvatarTag, Batch, Pool
+from .pictures import Picture, Staging, reencode
+
+log = logging.getLogger(__name__)
+
+
+class Outcome(StrEnum):
+    INGESTED = "ingested"
+    QUARANTINED = "quarantined"
+    KNOWN = "known"  # settled before: only cleaned up
+    ABSENT = "absent"  # nothing there to take in
+    BUSY = "busy"  # another process is at it
+
+
+def ingest(batch_id: UUID, worker: str = "") -> Outcome:
+    """Take in `inbox/new/<batch_id>`. `worker` is who is said to have sent it.
+
+    OSError and database errors (a full disk, say) pass through: nothing is half-done then, and
+    the sweep tries again.
+    """
+    try:
+        with inbox.open_delivery(batch_id) as delivery:
+            return _settle(delivery, worker)
+    except inbox.Busy:
+        return Outcome.BUSY
+    except inbox.Refused as refusal:  # no folder at all
+        return _quarantine(batch_id, worker, str(refusal))
+    except inbox.Vanished:
+        settled = Batch.objects.filter(pk=batch_id, state__in=Batch.SETTLED).first()
+        if settled is None:
+            return Outcome.ABSENT
+        _answer(batch_id, worker or settled.worker)  # its first receipt was lost
+        return Outcome.KNOWN
+
+
+def sweep() -> dict[Outcome, int]:
+    """Take in whatever lies in the inbox, message or not."""
+    seen: dict[Outcome, int] = {}
+    for name in inbox.waiting_names():
+        try:
+            outcome = _sweep_one(name)
+        except Exception:
+            log.exception("Delivery %s could not be taken in; the next sweep tries again", name)
+            continue
+        seen[outcome] = seen.get(outcome, 0) + 1
+    return seen
+
+
+def _sweep_one(name: str) -> Outcome:
+    try:
+        batch_id = UUID(name)
+    except ValueError:
+        batch_id = None
+    if batch_id is not None and str(batch_id) == name:
+        return ingest(batch_id)
+    inbox.quarantine(name, "Not a batch: its name is no batch id.")
+    log.warning("Quarantined %r: its name is no batch id", name)
+    return Outcome.QUARANTINED
+
+
+def _settle(delivery: inbox.Delivery, worker: str) -> Outcome:
+    batch_id = delivery.batch_id
+    batch = Batch.objects.select_related("pool__release", "release").filter(pk=batch_id).first()
+    if batch is not None and batch.state in Batch.SETTLED:
+        if batch.state == Batch.State.QUARANTINED:
+            inbox.quarantine(str(batch_id), batch.reason)
+        inbox.remove(batch_id)
+        _answer(batch_id, worker or batch.worker)
+        return Outcome.KNOWN
+    try:
+        manifest = delivery.read_manifest()
+        worker = manifest.worker
+        batch = _check_order(batch, manifest)
+        _note_delivery(batch, worker)
+        delivery.check_names(manifest)
+        with Staging(batch_id) as staging:
+            pictures = [
+                staging.add(listed, reencode(delivery.read_image(listed), listed))
+                for listed in manifest.images
+            ]
+            staging.publish(pictures)
+            _commit(batch, pictures)
+    except inbox.Refused as refusal:
+        return _quarantine(batch_id, worker, str(refusal))
+    inbox.remove(batch_id)
+    _answer(batch_id, worker)
+    return Outcome.INGESTED
+
+
+def _check_order(batch: Batch | None, manifest: Manifest) -> Batch:
+    if batch is None:
+        raise inbox.Refused(f"Batch {manifest.batch_id} was never ordered here.")
+    if manifest.release_digest != batch.release.digest:
+        raise inbox.Refused(
+            f"Made with release {manifest.release_digest[:12]}…; "
+            f"ordered was {batch.release.digest[:12]}…."
+        )
+    if len(manifest.images) > batch.count:
+        raise inbox.Refused(f"{len(manifest.images)} images; {batch.count} were ordered.")
+    unknown = {tag for image in manifest.images for tag in image.tags} - set(batch.release.tags)
+    if unknown:
+        raise inbox.Refused(f"Tags the release does not have: {', '.join(sorted(unknown)[:3])}.")
+    return batch
+
+
+def _note_delivery(batch: Batch, worker: str) -> None:
+    unsettled = Batch.objects.filter(pk=batch.pk).exclude(state__in=Batch.SETTLED)
+    unsettled.update(state=Batch.State.DELIVERED, worker=worker, fraction=1)
+
+
+def _commit(batch: Batch, pictures: list[Picture]) -> None:
+    """All rows of the batch, and the tickets they serve, in one transaction."""
+    for last_try in (False, True):
+        try:
+            with transaction.atomic():
+                return _write_rows(batch, pictures)
+        except IntegrityError:
+            # Another pool's batch brought the same picture this very moment.
+            if last_try:
+                raise
+
+
+def _write_rows(batch: Batch, pictures: list[Picture]) -> None:
+    pool = Pool.objects.select_for_update(no_key=True, of=("self",)).get(pk=batch.pool_id)
+    fresh = {picture.digest: picture for picture in pictures}
+    known = Avatar.objects.filter(digest__in=fresh).values_list("digest", flat=True)
+    avatars = [_avatar(batch, fresh[digest]) for digest in fresh.keys() - set(known)]
+    changed = Batch.objects.filter(pk=batch.pk, state=Batch.State.DELIVERED).update(
+        state=Batch.State.INGESTED, settled_at=timezone.now(), ingested_count=len(avatars)
+    )
+    if not changed:
+        return  # another process was quicker; its rows are these rows
+    Avatar.objects.bulk_create(avatars, batch_size=200)
+    AvatarTag.objects.bulk_create(
+        [
+            AvatarTag(avatar=avatar, pool_id=batch.pool_id, tag=tag, key=avatar.key)
+            for avatar in avatars
+            for tag in avatar.tags
+        ],
+        batch_size=200,
+    )
+    tickets.serve(pool)
+    if avatars:
+        replenish.clear_trouble(pool)
+    else:
+        replenish.note_trouble(pool, f"Batch {batch.pk} brought no new image.")
+
+
+def _avatar(batch: Batch, picture: Picture) -> Avatar:
+    listed = picture.listed
+    return Avatar(
+        pool_id=batch.pool_id,
+        release_id=batch.release_id,
+        batch=batch,
+        digest=picture.digest,
+        bytes=picture.bytes,
+        width=listed.width,
+        height=listed.height,
+        seed=listed.seed,
+        score=listed.score,
+        safety=listed.safety,
+        tags=list(dict.fromkeys(listed.tags)),
+    )
+
+
+def _quarantine(batch_id: UUID, worker: str, reason: str) -> Outcome:
+    """Out of the inbox whole, the reason on the batch's row; another batch will be ordered."""
+    log.warning("Batch %s from %s quarantined: %s", batch_id, worker or "?", reason)
+    batch = Batch.objects.select_related("pool").filter(pk=batch_id).first()
+    if batch is not None:
+        worker = worker or batch.worker
+        changed = (
+            Batch.objects.filter(pk=batch_id)
+            .exclude(state__in=Batch.SETTLED)
+            .update(
+                state=Batch.State.QUARANTINED,
+                reason=reason,
+                worker=worker,
+                settled_at=timezone.now(),
+            )
+        )
+        if changed:
+            note = f"Batch {batch_id} quarantined: {reason}"
+            replenish.note_trouble(batch.pool, note, forgiven=1)
+    inbox.quarantine(str(batch_id), reason)
+    _answer(batch_id, worker)
+    return Outcome.QUARANTINED
+
+
+def _answer(batch_id: UUID, worker: str) -> None:
+    if worker:
+        orders.send_receipt(batch_id, worker)

@@ -1,0 +1,147 @@
+"""Delivered pictures: checked without trust, re-encoded, kept under the name of their digest.
+
+media/avatars/ab/cd/abcd….png      the stored 512×512 PNG
+media/staging/<batch>/             this ingest's, until all of a batch are good
+cache/images/ab/cd/abcd….-128.webp the same in other sizes and formats
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from django.conf import settings
+from PIL import Image
+
+from generator_worker.contract import ManifestImage
+
+from .inbox import Refused
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# No larger picture is ever decoded, whatever the manifest promises.
+MAX_SIDE = 1024
+DECODING_FAULTS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One good picture, re-encoded, on its way into storage."""
+
+    listed: ManifestImage
+    digest: str
+    bytes: int
+
+
+def reencode(data: bytes, listed: ManifestImage) -> bytes:
+    """The picture alone as a fresh PNG: whatever else the file carried is left behind."""
+    _check_header(data, listed)
+    try:
+        # verify() finds broken chunks but not short pixel data, load() the other way round.
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            image.verify()
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            image.load()
+            clean = image.convert("RGB")
+    except DECODING_FAULTS as error:
+        raise Refused(f"{listed.file} is no whole PNG: {error}") from error
+    if clean.size != (listed.width, listed.height):
+        raise Refused(f"{listed.file} is {clean.width}×{clean.height} pixels; not as listed.")
+    clean.info.clear()
+    out = io.BytesIO()
+    clean.save(out, "PNG")
+    return out.getvalue()
+
+
+def _check_header(data: bytes, listed: ManifestImage) -> None:
+    """Width and height as the header says, before any decoder allocates for them."""
+    if len(data) < 24 or data[:8] != PNG_SIGNATURE or data[12:16] != b"IHDR":
+        raise Refused(f"{listed.file} is not a PNG.")
+    width, height = struct.unpack(">II", data[16:24])
+    if max(width, height) > MAX_SIDE:
+        raise Refused(f"{listed.file} is {width}×{height} pixels; {MAX_SIDE} a side is the most.")
+    if (width, height) != (listed.width, listed.height):
+        raise Refused(
+            f"{listed.file} is {width}×{height} pixels; "
+            f"the manifest says {listed.width}×{listed.height}."
+        )
+
+
+def stored(digest: str) -> Path:
+    path: Path = settings.MEDIA_ROOT / "avatars" / digest[:2] / digest[2:4] / f"{digest}.png"
+    return path
+
+
+def variant(digest: str, size: int, format: str) -> Path:
+    root: Path = settings.IMAGE_CACHE_ROOT
+    return root / digest[:2] / digest[2:4] / f"{digest}-{size}.{format}"
+
+
+class Staging:
+    """Where a batch's pictures wait until all of it is known to be good."""
+
+    def __init__(self, batch_id: UUID) -> None:
+        self.folder: Path = settings.MEDIA_ROOT / "staging" / str(batch_id)
+
+    def __enter__(self) -> Staging:
+        shutil.rmtree(self.folder, ignore_errors=True)  # a killed ingest's
+        self.folder.mkdir(parents=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def add(self, listed: ManifestImage, data: bytes) -> Picture:
+        digest = hashlib.sha256(data).hexdigest()
+        with (self.folder / digest).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        return Picture(listed, digest, len(data))
+
+    def publish(self, pictures: list[Picture]) -> None:
+        """Move them to their places for good. What is there already has the same bytes."""
+        folders = set()
+        for digest in {picture.digest for picture in pictures}:
+            place = stored(digest)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / digest).replace(place)
+            folders.add(place.parent)
+        for folder in folders:
+            _sync(folder)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    try:
+        draft.write_bytes(data)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,99 @@
+"""Why a claim cannot be answered. Each has a stable `code`, shown by the API and the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class Problem(Exception):
+    """`str(problem)` is a sentence for people; the rest is what an RFC 9457 answer needs."""
+
+    status = 400
+    code = "bad_request"
+    title = "The request cannot be answered"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        field: str = "",
+        accepted: Sequence[str] = (),
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.field = field
+        self.accepted = list(accepted)
+        self.retry_after = retry_after
+
+
+class UnknownPool(Problem):
+    code = "unknown_pool"
+    title = "No such pool"
+
+
+class UnknownTag(Problem):
+    code = "unknown_tag"
+    title = "No such tag in this pool"
+
+
+class ConflictingTags(Problem):
+    code = "conflicting_tags"
+    title = "No avatar can have both tags"
+
+
+class BadIdempotencyKey(Problem):
+    code = "bad_idempotency_key"
+    title = "The Idempotency-Key is not usable"
+
+
+class KeyReused(Problem):
+    status = 409
+    code = "idempotency_key_reused"
+    title = "The Idempotency-Key belongs to another request"
+
+
+class NoPool(Problem):
+    status = 503
+    code = "no_pool"
+    title = "No pool is set up"
+
+
+class NoWorkerAlive(Problem):
+    status = 503
+    code = "no_worker"
+    title = "The buffer is empty and no worker is alive"
+
+
+class PoolPaused(Problem):
+    status = 503
+    code = "pool_paused"
+    title = "The buffer is empty and the pool is paused"
+
+
+class PoolInTrouble(Problem):
+    status = 503
+    code = "pool_in_trouble"
+    title = "The buffer is empty and the last orders failed"
+
+
+class LineFull(Problem):
+    status = 503
+    code = "line_full"
+    title = "Too many are waiting already"
+
+
+class BadSize(Problem):
+    code = "bad_size"
+    title = "The size is not offered"
+
+
+class BadFormat(Problem):
+    code = "bad_format"
+    title = "The format is not offered"
+
+
+class NotFound(Problem):
+    status = 404
+    code = "not_found"
+    title = "Not found"

@@ -1,0 +1,37 @@
+"""Pointing pools at releases."""
+
+from __future__ import annotations
+
+from django.db import transaction
+
+from webgui.registry import loading
+from webgui.registry.models import Release
+
+from .models import Pool
+
+
+@transaction.atomic
+def point_pool(slug: str, release: Release, name: str = "", **sizes: int) -> tuple[Pool, bool]:
+    """Make the pool generate with this release from its next order on, creating it if need be.
+
+    Returns the pool and whether anything changed. Images already in the buffer stay; the release
+    it used before is retired once no pool uses it.
+    """
+    loading.activate(release)
+    pool, created = Pool.objects.select_for_update().get_or_create(
+        slug=slug, defaults={"name": name or release.title, "release": release, **sizes}
+    )
+    before, changes = pool.release, dict(sizes)
+    changed = created or before != release
+    if name:
+        pool.name = name
+    for field, value in changes.items():
+        setattr(pool, field, value)
+    if before != release:
+        pool.release = release
+        pool.trouble, pool.failures, pool.backoff_until = "", 0, None
+    pool.full_clean()
+    pool.save()
+    if before != release:
+        loading.retire_if_unused(before)
+    return pool, changed

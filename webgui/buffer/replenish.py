@@ -1,0 +1,225 @@
+"""Keeping every pool between its watermarks: ordering, re-ordering, giving up."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Count, F, Q, QuerySet, Sum
+from django.utils import timezone
+
+from generator_worker.contract import BatchFailed
+from webgui.fleet import roster
+from webgui.registry.models import Release
+
+from . import orders, tickets
+from .models import Avatar, Batch, Pool
+from .progress import patience
+
+SEEDS = 2**53
+FIRST_PAUSE, LONGEST_PAUSE = 15, 600  # seconds, after failures in a row
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Level:
+    """How full a pool is, in images."""
+
+    available: int
+    under_way: int  # ordered or delivered, and not for one ticket's tags alone
+    waiting: int
+
+    @property
+    def expected(self) -> int:
+        return self.available + self.under_way - self.waiting
+
+
+def level(pool: Pool) -> Level:
+    under_way = Batch.objects.filter(pool=pool, state__in=Batch.UNDER_WAY)
+    return Level(
+        available=Avatar.objects.filter(pool=pool, state=Avatar.State.AVAILABLE).count(),
+        under_way=under_way.aggregate(sum=Sum("count"))["sum"] or 0,
+        waiting=tickets.waiting(pool).count(),
+    )
+
+
+def replenish() -> int:
+    """Order what the pools lack, the emptiest first, one batch each in turn; returns how many.
+
+    Bounded by what the alive workers can be behind by. Safe to run twice at once: each order is
+    decided under its pool's lock from what is already ordered.
+    """
+    ordered = 0
+    while room_in_flight() > 0:
+        by_need = sorted(_pools_to_serve(), key=lambda pool: _fullness(pool))
+        placed = sum(_order_one(pool) for pool in by_need if room_in_flight() > 0)
+        if not placed:
+            break
+        ordered += placed
+    return ordered
+
+
+def room_in_flight() -> int:
+    in_flight = Batch.objects.filter(state=Batch.State.ORDERED).count()
+    return roster.alive().count() * settings.BATCHES_PER_WORKER - in_flight
+
+
+def _pools_to_serve() -> QuerySet[Pool]:
+    now = timezone.now()
+    return (
+        Pool.objects.select_related("release")
+        .filter(Q(backoff_until=None) | Q(backoff_until__lte=now), paused=False)
+        .exclude(release__state=Release.State.RETIRED)
+    )
+
+
+def _fullness(pool: Pool) -> float:
+    return level(pool).expected / max(1, pool.high_watermark)
+
+
+def _order_one(pool: Pool) -> bool:
+    """Order one batch if the pool wants one now."""
+    with transaction.atomic():
+        locked = Pool.objects.select_for_update(no_key=True, of=("self",))
+        pool = locked.select_related("release").get(pk=pool.pk)
+        batch = _order_for_tickets(pool) or _order_for_stock(pool)
+    if batch is None:
+        return False
+    orders.send_order(batch)
+    return True
+
+
+def _order_for_stock(pool: Pool) -> Batch | None:
+    """The watermark rule: below low, fill until high."""
+    expected = level(pool).expected
+    filling = expected < (pool.high_watermark if pool.filling else pool.low_watermark)
+    if filling != pool.filling:
+        Pool.objects.filter(pk=pool.pk).update(filling=filling)
+    return _write_order(pool, pool.batch_size) if filling else None
+
+
+def _order_for_tickets(pool: Pool) -> Batch | None:
+    """A batch made to measure for visitors who wait for tags that nothing under way will bring."""
+    wanted = (
+        tickets.waiting(pool).exclude(tags=[]).order_by().values("tags").annotate(many=Count("id"))
+    )
+    for row in wanted:
+        params = {"tags": row["tags"]}
+        coming = Batch.objects.filter(pool=pool, state__in=Batch.UNDER_WAY, params=params)
+        if not coming.exists():
+            return _write_order(pool, min(pool.batch_size, max(2, row["many"])), params)
+    return None
+
+
+def _write_order(pool: Pool, count: int, params: dict[str, list[str]] | None = None) -> Batch:
+    ahead = Batch.objects.filter(state=Batch.State.ORDERED).count()
+    return Batch.objects.create(
+        pool=pool,
+        release=pool.release,
+        count=count,
+        # Nobody may draw the same picture twice, so every batch has its own stretch of seeds.
+        base_seed=secrets.randbelow(SEEDS - count),
+        params=params or {},
+        deadline=timezone.now() + patience(count, ahead),
+    )
+
+
+def reconcile() -> int:
+    """Find lost orders and ring again for those still wanted; returns how many were re-issued."""
+    mark_overdue()
+    reissued = 0
+    overdue = Batch.objects.filter(state=Batch.State.OVERDUE).select_related("pool", "release")
+    for batch in overdue.order_by("ordered_at"):
+        if batch.attempt >= Batch.MAX_ATTEMPTS:
+            give_up(batch, f"No worker delivered it in {batch.attempt} attempts.")
+        elif not _still_wanted(batch):
+            give_up(batch, "Overdue, and the pool no longer needs it.", trouble=False)
+        elif room_in_flight() > 0:
+            reissued += _reissue(batch)
+    return reissued
+
+
+def mark_overdue() -> int:
+    """Orders past their deadline, or begun by a worker that fell silent."""
+    now = timezone.now()
+    silent = now - timedelta(seconds=settings.BATCH_SILENCE_SECONDS)
+    # A finished batch (fraction 1) is on its way or spooled: only its deadline counts.
+    went_silent = Q(progress_at__lt=silent, fraction__lt=1)
+    lost = Q(state=Batch.State.ORDERED) & (Q(deadline__lt=now) | went_silent)
+    return Batch.objects.filter(lost).update(state=Batch.State.OVERDUE)
+
+
+def _still_wanted(batch: Batch) -> bool:
+    pool = batch.pool
+    return (
+        pool.release_id == batch.release_id
+        and not pool.paused
+        and (level(pool).expected < pool.high_watermark or bool(batch.params))
+    )
+
+
+def _reissue(batch: Batch) -> bool:
+    changed = Batch.objects.filter(
+        pk=batch.pk, state=Batch.State.OVERDUE, attempt=batch.attempt
+    ).update(
+        state=Batch.State.ORDERED,
+        attempt=F("attempt") + 1,
+        deadline=timezone.now() + patience(batch.count, 1),
+        fraction=0,
+        note="",
+        worker="",
+        progress_at=None,
+    )
+    if changed:
+        batch.attempt += 1
+        log.warning("Batch %s overdue: re-issued, attempt %d", batch.pk, batch.attempt)
+        orders.send_order(batch)
+    return bool(changed)
+
+
+def give_up(batch: Batch, reason: str, trouble: bool = True) -> bool:
+    changed = Batch.objects.filter(
+        pk=batch.pk, state__in=(Batch.State.ORDERED, Batch.State.OVERDUE), attempt=batch.attempt
+    ).update(state=Batch.State.FAILED, reason=reason, settled_at=timezone.now())
+    if changed and trouble:
+        note_trouble(batch.pool, f"Batch {batch.pk}: {reason}")
+    return bool(changed)
+
+
+def refused(message: BatchFailed) -> bool:
+    """A worker cannot carry out an order: remember why, and do not ask again at once."""
+    open_batch = Batch.objects.select_related("pool").filter(
+        pk=message.batch_id,
+        attempt=message.attempt,
+        state__in=(Batch.State.ORDERED, Batch.State.OVERDUE),
+    )
+    batch = open_batch.first()
+    if batch is None:
+        return False
+    open_batch.update(worker=message.worker)
+    return give_up(batch, f"{message.worker}: {message.reason}")
+
+
+def note_trouble(pool: Pool, reason: str, forgiven: int = 0) -> None:
+    """Show the reason, and order nothing for a while that doubles with each failure in a row.
+
+    The first `forgiven` failures cause no pause.
+    """
+    log.warning("Pool %s: %s", pool.slug, reason)
+    Pool.objects.filter(pk=pool.pk).update(failures=F("failures") + 1, trouble=reason)
+    failures = Pool.objects.values_list("failures", flat=True).get(pk=pool.pk) - forgiven
+    if failures > 0:
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures - 1, 10))
+        Pool.objects.filter(pk=pool.pk).update(
+            backoff_until=timezone.now() + timedelta(seconds=pause)
+        )
+
+
+def clear_trouble(pool: Pool) -> None:
+    Pool.objects.filter(pk=pool.pk, failures__gt=0).update(
+        failures=0, trouble="", backoff_until=None
+    )

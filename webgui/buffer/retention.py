@@ -1,0 +1,104 @@
+"""Letting go of what nobody will be served: rows of retired releases, files without a row."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from django.conf import settings
+from django.db import transaction
+
+from webgui.registry.models import Release
+
+from .models import Avatar, AvatarTag
+from .pictures import stored
+
+CHUNK = 500
+# An ingest under way has files whose rows are not written yet.
+YOUNG_SECONDS = 3600
+DIGEST = re.compile(r"^[0-9a-f]{64}")
+
+
+@dataclass
+class Pruned:
+    avatars: int = 0
+    files: int = 0
+
+    def __str__(self) -> str:
+        return f"Removed {self.avatars} avatars of retired releases and {self.files} files."
+
+
+def prune(retired: bool = False, dry_run: bool = False) -> Pruned:
+    """Remove orphaned files and, where asked, unclaimed avatars of retired releases."""
+    pruned = Pruned()
+    if retired:
+        _prune_rows(pruned, dry_run)
+    _prune_files(pruned, dry_run)
+    return pruned
+
+
+def _prune_rows(pruned: Pruned, dry_run: bool) -> None:
+    unclaimed = Avatar.objects.filter(release__state=Release.State.RETIRED).exclude(
+        state=Avatar.State.CLAIMED
+    )
+    if dry_run:
+        pruned.avatars = unclaimed.count()
+        return
+    while rows := list(unclaimed.values_list("pk", "digest")[:CHUNK]):
+        keys = [key for key, _ in rows]
+        with transaction.atomic():
+            # First out of the claims' reach, row by row as they stand now; then gone.
+            Avatar.objects.filter(pk__in=keys, state=Avatar.State.AVAILABLE).update(
+                state=Avatar.State.RETIRED
+            )
+            AvatarTag.objects.filter(avatar__in=keys).delete()
+            doomed = Avatar.objects.filter(pk__in=keys, state=Avatar.State.RETIRED)
+            digests = list(doomed.values_list("digest", flat=True))
+            doomed.delete()
+        for digest in digests:
+            stored(digest).unlink(missing_ok=True)
+        pruned.avatars += len(digests)
+
+
+def _prune_files(pruned: Pruned, dry_run: bool) -> None:
+    roots = (settings.MEDIA_ROOT / "avatars", settings.IMAGE_CACHE_ROOT)
+    for chunk in _chunks(path for root in roots for path in _old_files(root)):
+        by_digest = {path: path.name[:64] for path in chunk}
+        known = set(
+            Avatar.objects.filter(digest__in=set(by_digest.values())).values_list(
+                "digest", flat=True
+            )
+        )
+        for path, digest in by_digest.items():
+            if digest not in known:
+                pruned.files += 1
+                if not dry_run:
+                    path.unlink(missing_ok=True)
+    for folder in _old_entries(settings.MEDIA_ROOT / "staging"):
+        if not dry_run:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _old_files(root: Path) -> Iterator[Path]:
+    """Our files below `root`, and drafts that a killed process left."""
+    limit = time.time() - YOUNG_SECONDS
+    for path in root.glob("*/*/*"):
+        ours = DIGEST.match(path.name) or path.name.startswith(".")
+        if ours and path.lstat().st_mtime < limit:
+            yield path
+
+
+def _old_entries(root: Path) -> list[Path]:
+    limit = time.time() - YOUNG_SECONDS
+    return [path for path in root.glob("*") if path.lstat().st_mtime < limit]
+
+
+def _chunks(paths: Iterable[Path]) -> Iterator[list[Path]]:
+    iterator = iter(paths)
+    while chunk := list(islice(iterator, CHUNK)):
+        yield chunk

@@ -1,0 +1,137 @@
+"""Waiting in line: tickets for claims that found the buffer empty.
+
+`poll(id)` is how their owners ask; asking also keeps the ticket alive.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from webgui.fleet import roster
+
+from .models import Pool, Ticket
+from .problems import LineFull, NoWorkerAlive, PoolInTrouble, PoolPaused
+
+if TYPE_CHECKING:
+    from .models import Avatar
+
+RETRY_WITHOUT_WORKER = 30  # seconds
+
+
+def waiting(pool: Pool) -> QuerySet[Ticket]:
+    """Tickets still worth serving, the longest waiting first."""
+    return Ticket.objects.filter(pool=pool, state=Ticket.State.WAITING).exclude(_given_up())
+
+
+def issue(pool: Pool, tags: Sequence[str], client: str) -> Ticket:
+    """A new ticket at the end of the line, unless waiting would be in vain."""
+    _refuse_vain_waiting(pool)
+    now = timezone.now()
+    return Ticket.objects.create(
+        pool=pool,
+        tags=list(tags),
+        client=client,
+        created_at=now,
+        polled_at=now,
+        expires_at=now + timedelta(seconds=settings.TICKET_SECONDS),
+    )
+
+
+def _refuse_vain_waiting(pool: Pool) -> None:
+    if pool.paused:
+        raise PoolPaused(
+            f"All avatars of {pool.name} are taken and its making is paused. Try again later.",
+            retry_after=300,
+        )
+    if not roster.alive().exists():
+        raise NoWorkerAlive(
+            f"All avatars of {pool.name} are taken and no worker is there to make more. "
+            "Try again in a little while.",
+            retry_after=RETRY_WITHOUT_WORKER,
+        )
+    if pool.pause > 0:
+        raise PoolInTrouble(
+            f"All avatars of {pool.name} are taken and the last attempt to make more failed. "
+            "It will be tried again.",
+            retry_after=math.ceil(pool.pause),
+        )
+    if waiting(pool).count() >= settings.TICKETS_PER_POOL:
+        raise LineFull(
+            f"{settings.TICKETS_PER_POOL} others are waiting already. Try again in a minute.",
+            retry_after=60,
+        )
+
+
+def poll(ticket_id: UUID) -> Ticket | None:
+    """The ticket as it stands; being asked for keeps a waiting one from expiring."""
+    expire_overdue(Ticket.objects.filter(pk=ticket_id))
+    Ticket.objects.filter(pk=ticket_id, state=Ticket.State.WAITING).update(polled_at=timezone.now())
+    found = Ticket.objects.select_related("pool__release", "avatar__pool", "avatar__release")
+    return found.filter(pk=ticket_id).first()
+
+
+def serve(pool: Pool) -> int:
+    """Hand available avatars to the waiting, in their order; returns how many got one.
+
+    Call it inside the transaction that made avatars available, with the pool's row locked.
+    """
+    from .claim import take
+
+    served = 0
+    hopeless: set[tuple[str, ...]] = set()  # what is not to be had now, however many ask for it
+    for ticket in waiting(pool).select_for_update(of=("self",)).iterator(chunk_size=100):
+        tags = tuple(ticket.tags)
+        if tags in hopeless:
+            continue
+        avatar = take(pool, tags, ticket.client)
+        if avatar is None:
+            hopeless.add(tags)
+            if not tags:
+                break
+            continue
+        _settle(ticket, avatar)
+        served += 1
+    return served
+
+
+def _settle(ticket: Ticket, avatar: Avatar) -> None:
+    changed = Ticket.objects.filter(pk=ticket.pk, state=Ticket.State.WAITING).update(
+        state=Ticket.State.SERVED, avatar=avatar, settled_at=timezone.now()
+    )
+    if not changed:
+        raise RuntimeError(f"Ticket {ticket.pk} changed under its lock")
+
+
+def serve_everywhere() -> int:
+    """Serve whoever waits although there is stock (left by an edit in the admin site, say)."""
+    served = 0
+    waited_for = Ticket.objects.filter(state=Ticket.State.WAITING).values("pool")
+    for pool in Pool.objects.select_related("release").filter(pk__in=waited_for):
+        with transaction.atomic():
+            Pool.objects.select_for_update(no_key=True).get(pk=pool.pk)
+            served += serve(pool)
+    return served
+
+
+def expire_overdue(tickets: QuerySet[Ticket] | None = None) -> int:
+    """Give up tickets that waited too long or whose owner stopped asking."""
+    now = timezone.now()
+    some = Ticket.objects.all() if tickets is None else tickets
+    return some.filter(_given_up(now), state=Ticket.State.WAITING).update(
+        state=Ticket.State.EXPIRED, settled_at=now
+    )
+
+
+def _given_up(now: datetime | None = None) -> Q:
+    now = now or timezone.now()
+    silent = now - timedelta(seconds=settings.TICKET_SILENCE_SECONDS)
+    return Q(expires_at__lte=now) | Q(polled_at__lt=silent)

@@ -1,0 +1,65 @@
+"""The server's Celery application: `celery -A webgui.config.celery worker --beat -Q server`.
+
+The broker only rings the bell: every order is a row with a deadline, so a lost message costs
+time and nothing else. The web process never imports this module.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import Celery
+
+from generator_worker.contract import SERVER_QUEUE, VISIBILITY_TIMEOUT
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webgui.config.settings")
+
+from django.conf import settings  # the variable above has to come first
+
+app = Celery("webgui")
+
+
+def tick(task: str, seconds: float) -> dict[str, Any]:
+    """A beat entry whose message is worthless once the next one is due."""
+    return {"task": task, "schedule": seconds, "options": {"expires": max(seconds, 10)}}
+
+
+app.conf.update(
+    broker_url=settings.BROKER_URL,
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={
+        "visibility_timeout": VISIBILITY_TIMEOUT,
+        "unacked_restore_interval": 5,
+        "socket_timeout": 10,
+        "socket_connect_timeout": 10,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+    },
+    task_default_queue=SERVER_QUEUE,
+    task_create_missing_queues=True,
+    task_serializer="json",
+    accept_content=["json"],
+    task_ignore_result=True,
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    worker_prefetch_multiplier=1,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    worker_hijack_root_logger=False,
+    worker_max_tasks_per_child=5000,
+    worker_send_task_events=False,
+    worker_soft_shutdown_timeout=10,
+    task_soft_time_limit=540,
+    task_time_limit=600,
+    timezone="UTC",
+    beat_schedule_filename=str(settings.HOME / "beat-schedule"),
+    beat_schedule={
+        "replenish": tick("buffer.replenish", 2),
+        "reconcile": tick("buffer.reconcile", 5),
+        "sweep": tick("buffer.sweep_inbox", 10),
+        "expire": tick("buffer.expire_tickets", 5),
+        "forget": tick("buffer.forget_old_keys", 3600),
+        "prune": tick("buffer.prune", 6 * 3600),
+    },
+)
+app.autodiscover_tasks(["webgui.buffer", "webgui.fleet"])

@@ -1,0 +1,77 @@
+"""Reading settings from the environment: every name starts with STYLEDIFFUSER_."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+PREFIX = "STYLEDIFFUSER_"
+
+
+def text(name: str, default: str = "") -> str:
+    return os.environ.get(PREFIX + name, "").strip() or default
+
+
+def flag(name: str, default: bool = False) -> bool:
+    value = text(name).lower()
+    if not value:
+        return default
+    if value in {"1", "true", "yes", "on"}:
+        return True
+    if value in {"0", "false", "no", "off"}:
+        return False
+    raise ImproperlyConfigured(f"{PREFIX}{name}={value!r}: say 1 or 0.")
+
+
+def number(name: str, default: int, least: int = 0) -> int:
+    value = text(name, str(default))
+    try:
+        result = int(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{PREFIX}{name}={value!r}: a whole number is needed.") from None
+    if result < least:
+        raise ImproperlyConfigured(f"{PREFIX}{name}={value!r}: must be {least} or more.")
+    return result
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """A comma-separated list."""
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def folder(name: str, default: Path) -> Path:
+    return Path(text(name, str(default))).expanduser().resolve()
+
+
+def secret_key(home: Path) -> str:
+    """The given key, or one made on first start and kept in `home` for its owner's eyes only."""
+    if given := text("SECRET_KEY"):
+        return given
+    path = home / "secret_key"
+    try:
+        return _stored_key(path)
+    except FileNotFoundError:
+        pass
+    home.mkdir(parents=True, exist_ok=True)
+    draft = home / f".secret_key.{os.getpid()}"
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(secrets.token_urlsafe(50))
+    try:
+        # link(), unlike rename(), lets the first of several starting processes win.
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    return _stored_key(path)
+
+
+def _stored_key(path: Path) -> str:
+    key = path.read_text().strip()
+    if len(key) < 50:
+        raise ImproperlyConfigured(f"{path} holds no usable key: delete it and start again.")
+    return key

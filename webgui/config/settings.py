@@ -1,0 +1,220 @@
+"""Settings of the server, all from the environment (see docs/settings.md for each one)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+
+from . import environment as env
+
+BASE_DIR = Path(__file__).resolve().parents[2]
+VERSION = "0.1.0"
+
+# --- where things live -------------------------------------------------------------------------
+HOME = env.folder("HOME", BASE_DIR / "var")
+# The folder that workers see over SFTP; quarantine and media lie outside it on purpose.
+SFTP_ROOT = env.folder("SFTP_ROOT", HOME / "sftp")
+MEDIA_ROOT = env.folder("MEDIA_ROOT", HOME / "media")
+QUARANTINE_ROOT = HOME / "quarantine"
+IMAGE_CACHE_ROOT = HOME / "cache" / "images"
+MEDIA_URL = "/media/"  # nothing is served from here: images leave through the API alone
+
+# --- security ----------------------------------------------------------------------------------
+DEBUG = env.flag("DEBUG")
+SECRET_KEY = env.secret_key(HOME)
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = env.words("TRUSTED_ORIGINS")
+# How many reverse proxies stand in front. With 0, X-Forwarded-For is not believed.
+NUM_PROXIES = env.number("NUM_PROXIES", 0)
+HTTPS = env.flag("HTTPS")
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS and NUM_PROXIES else None
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "data:", "blob:"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+# --- application -------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "csp",
+    "webgui.registry",
+    "webgui.fleet",
+    "webgui.buffer",
+    "webgui.pages",
+    "webgui.sftp",
+    "webgui.demo",
+]
+MIDDLEWARE = [
+    "webgui.config.logs.RequestId",
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "webgui.accounts.visitor.VisitorCookie",
+]
+ROOT_URLCONF = "webgui.config.urls"
+WSGI_APPLICATION = "webgui.config.wsgi.application"
+ASGI_APPLICATION = "webgui.config.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+# The largest request anyone but an administrator has reason to send.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 262_144
+
+# --- database, cache ---------------------------------------------------------------------------
+DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{HOME / 'db.sqlite3'}")
+DATABASES: dict[str, Any] = {
+    "default": dj_database_url.parse(
+        DATABASE_URL, conn_max_age=env.number("DATABASE_CONN_MAX_AGE", 0), conn_health_checks=True
+    )
+}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    HOME.mkdir(parents=True, exist_ok=True)
+    DATABASES["default"]["OPTIONS"] = {
+        # Deferred transactions fail with "database is locked" when two of them begin to write.
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+# Counters of the throttle live here: several web processes need a shared cache (redis://…).
+CACHE_URL = env.text("CACHE_URL")
+CACHES: dict[str, Any] = {
+    "default": (
+        {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": CACHE_URL}
+        if CACHE_URL
+        else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    )
+}
+
+# --- static files ------------------------------------------------------------------------------
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+# With STATIC_ROOT (and `collectstatic` into it) names carry a hash and are cached for ever;
+# without it files are served straight from where they lie, which needs no step before starting.
+STATIC_ROOT = env.text("STATIC_ROOT") or None
+WHITENOISE_USE_FINDERS = STATIC_ROOT is None
+WHITENOISE_MAX_AGE = 300
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if STATIC_ROOT
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+
+# --- REST API ----------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],  # open to anyone; so no CSRF token is asked for either
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_PARSER_CLASSES": ["webgui.api.bodies.BoundedJSON"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "webgui.api.bodies.FirstRenderer",
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "webgui.api.errors.as_problem",
+    "UNAUTHENTICATED_USER": None,
+    "NUM_PROXIES": NUM_PROXIES,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "StyleDiffuser",
+    "DESCRIPTION": "Unique avatars, made ahead of demand and handed out once each.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+CLAIMS_PER_MINUTE = env.number("CLAIMS_PER_MINUTE", 60, least=1)
+
+# --- the buffer's patience ---------------------------------------------------------------------
+TICKET_SECONDS = env.number("TICKET_SECONDS", 300, least=10)  # the longest wait in line
+# Browsers wake a hidden tab's timers once a minute, so silence must last longer than that.
+TICKET_SILENCE_SECONDS = env.number("TICKET_SILENCE_SECONDS", 90, least=5)
+TICKETS_PER_POOL = env.number("TICKETS_PER_POOL", 1000, least=1)
+BATCHES_PER_WORKER = env.number("BATCHES_PER_WORKER", 2, least=1)  # in flight at once
+BATCH_GRACE_SECONDS = env.number("BATCH_GRACE_SECONDS", 60, least=1)  # for loading and transport
+BATCH_SILENCE_SECONDS = env.number("BATCH_SILENCE_SECONDS", 40, least=5)  # once it has begun
+WORKER_SILENCE_SECONDS = env.number("WORKER_SILENCE_SECONDS", 30, least=5)
+
+# --- messages ----------------------------------------------------------------------------------
+BROKER_URL = env.text("BROKER_URL", "redis://127.0.0.1:6379/0")
+
+LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"request": {"()": "webgui.config.logs.AddRequestId"}},
+    "formatters": {
+        "text": {"()": "webgui.config.logs.TextLines"},
+        "json": {"()": "webgui.config.logs.JsonLines"},
+    },
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": env.text("LOG_FORMAT", "text"),
+            "filters": ["request"],
+        }
+    },
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        # Refusals (4xx) are the client's affair; the access log has them already.
+        "django.request": {"level": "ERROR"},
+        "celery.app.trace": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,25 @@
+"""What workers tell about themselves."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery import shared_task
+
+from generator_worker.contract import HEARTBEAT, ContractError, Heartbeat
+
+from . import roster
+
+log = logging.getLogger(__name__)
+
+
+@shared_task(name=HEARTBEAT)
+def heartbeat(message: Any) -> None:
+    try:
+        beat = Heartbeat.read(message)
+    except ContractError as error:
+        log.error("Unreadable heartbeat: %s", error)
+        return
+    if roster.record(beat):
+        log.info("Worker %s is here (%s)", beat.worker, beat.device)

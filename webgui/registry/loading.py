@@ -1,0 +1,83 @@
+"""Bringing a release bundle from disk into the registry. Never imports torch."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from django.db import transaction
+from django.utils import timezone
+from pydantic import ValidationError
+
+from generator_worker.contract import ReleaseManifest
+
+from .models import Release
+
+RELEASE_FILE = "release.json"
+MAX_RELEASE_FILE = 4 * 1024 * 1024
+
+
+class BadBundle(ValueError):
+    """The folder is no usable release bundle; the message says why and what to do."""
+
+
+def read_bundle(folder: Path) -> tuple[str, ReleaseManifest]:
+    """The digest and manifest of a bundle whose component files are all there and whole."""
+    path = folder / RELEASE_FILE
+    try:
+        if path.stat().st_size > MAX_RELEASE_FILE:
+            raise BadBundle(f"{path} is larger than {MAX_RELEASE_FILE} bytes: not a release file.")
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadBundle(
+            f"{path}: {error.strerror}. Give the folder that holds {RELEASE_FILE}."
+        ) from error
+    try:
+        manifest = ReleaseManifest.model_validate_json(data)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in fault["loc"]) or "file"
+        raise BadBundle(f"{path}: {where}: {fault['msg']}. Build the bundle again.") from error
+    for component in manifest.components:
+        _check_component(folder, component.file, component.bytes, component.sha256)
+    return hashlib.sha256(data).hexdigest(), manifest
+
+
+def _check_component(folder: Path, name: str, size: int, sha256: str) -> None:
+    path = folder / name
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise BadBundle(f"{RELEASE_FILE} names {name!r}, which leaves the bundle.")
+    if not path.is_file():
+        raise BadBundle(f"{path} is missing: copy the whole bundle.")
+    if path.stat().st_size != size:
+        raise BadBundle(f"{path} is not {size} bytes long: copy it again.")
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            raise BadBundle(f"{path} does not have the digest {RELEASE_FILE} gives: copy it again.")
+
+
+def load_bundle(folder: Path) -> tuple[Release, bool]:
+    """The release row of this bundle and whether it is new. Loading twice changes nothing."""
+    digest, manifest = read_bundle(folder)
+    return Release.objects.get_or_create(
+        digest=digest,
+        defaults={
+            "name": manifest.name,
+            "title": manifest.title,
+            "manifest": manifest.model_dump(mode="json"),
+        },
+    )
+
+
+@transaction.atomic
+def activate(release: Release) -> None:
+    Release.objects.filter(pk=release.pk).exclude(state=Release.State.ACTIVE).update(
+        state=Release.State.ACTIVE, activated_at=timezone.now()
+    )
+    release.refresh_from_db()
+
+
+def retire_if_unused(release: Release) -> bool:
+    """Retire an active release that no pool generates with any more."""
+    unused = Release.objects.filter(pk=release.pk, state=Release.State.ACTIVE, pools=None)
+    return bool(unused.update(state=Release.State.RETIRED))
