@@ -1,0 +1,1 @@
+"""The enhancer: Stable Diffusion's components through diffusers, LoRA through peft."""

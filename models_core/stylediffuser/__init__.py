@@ -1,0 +1,1 @@
+"""StyleDiffuser: a StyleGAN2 prototype supervising a Stable Diffusion."""

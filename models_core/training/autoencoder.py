@@ -1,0 +1,147 @@
+"""Training the enhancer's autoencoder: diffusers' AutoencoderKL on drawn art.
+
+Flat art needs every edge, and what the autoencoder loses nothing downstream brings back. So it
+begins as a plain autoencoder (the posterior's mean, loss 4·MSE + L1) and takes the KL term
+(Kingma 2014; Rombach 2022, §3.1) only in the last part of the run, at a tiny weight: enough to
+keep latents bounded. Fully convolutional without attention, it learns from random patches, which
+are many times cheaper than whole images.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from models_core.data.dataset import ImageFolder, contact_sheet, to_pixels, to_tensor
+from models_core.training.run import Run, batch_indices, seed_step, update_average
+
+
+def build_autoencoder(net: dict[str, Any]) -> AutoencoderKL:
+    """AutoencoderKL with factor 2^(levels − 1), from the recipe's `[network]` table."""
+    channels = tuple(net["channels"])
+    return AutoencoderKL(
+        in_channels=3,
+        out_channels=3,
+        down_block_types=("DownEncoderBlock2D",) * len(channels),
+        up_block_types=("UpDecoderBlock2D",) * len(channels),
+        block_out_channels=channels,
+        layers_per_block=net["layers"],
+        latent_channels=net["latent_channels"],
+        norm_num_groups=net["groups"],
+        sample_size=net["image_size"],
+        mid_block_add_attention=False,
+    ).to(memory_format=torch.channels_last)
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB for images in [−1, 1]."""
+    return 10 * math.log10(4 / F.mse_loss(a, b).item())
+
+
+def learning_rate(step: int, last: int, peak: float, warmup: int) -> float:
+    """Linear warm-up, then linear decay to a hundredth."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak * max(1 - (step - warmup) / max(last - warmup, 1), 0.01)
+
+
+class AutoencoderTraining:
+    def __init__(self, run: Run, sets: list[ImageFolder], held_out: ImageFolder) -> None:
+        self.run, self.cfg = run, run.recipe["training"]
+        size = run.recipe["network"]["image_size"]
+        kinds = run.recipe.get("kinds", ["crop", "whole"])
+        self.sources = [s.pixels(kind, size) for s in sets for kind in kinds]
+        self.held_out = to_tensor(held_out.pixels("crop", size)[:32])
+        torch.manual_seed(self.cfg["seed"])
+        self.model = build_autoencoder(run.recipe["network"])
+        self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=self.cfg["lr"], betas=(0.9, 0.99), weight_decay=1e-4
+        )
+        self.step = 0
+        if state := run.load():
+            self.step = state["step"]
+            for name in ("model", "average", "optimizer"):
+                getattr(self, name).load_state_dict(state[name])
+
+    def state(self) -> dict[str, Any]:
+        names = ("model", "average", "optimizer")
+        return {"step": self.step, **{n: getattr(self, n).state_dict() for n in names}}
+
+    def _batch(self, order: torch.Generator) -> Tensor:
+        """Random patches [N, 3, P, P], from every source alike."""
+        n, patch = self.cfg["batch"], self.cfg["patch"]
+        out = np.empty((n, patch, patch, 3), dtype=np.uint8)
+        which = batch_indices(len(self.sources), n, order)
+        for i, source in enumerate(which.tolist()):
+            pixels = self.sources[source]
+            index = int(torch.randint(len(pixels), (1,), generator=order))
+            room = pixels.shape[1] - patch + 1
+            y, x = torch.randint(room, (2,), generator=order).tolist()
+            out[i] = pixels[index, y : y + patch, x : x + patch]
+        return to_tensor(out).contiguous(memory_format=torch.channels_last)
+
+    def take_step(self, last: int) -> dict[str, float]:
+        order = seed_step(self.cfg["seed"], self.step)
+        x = self._batch(order)
+        rate = learning_rate(self.step, last, self.cfg["lr"], self.cfg["warmup"])
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        posterior = self.model.encode(x).latent_dist
+        late = self.step >= self.cfg["kl_from"] * last
+        z = posterior.sample() if late else posterior.mode()
+        y = self.model.decode(z).sample
+        mse, l1 = F.mse_loss(y, x), (y - x).abs().mean()
+        loss = 4 * mse + l1
+        if late:
+            loss = loss + self.cfg["kl_weight"] * posterior.kl().mean() / x[0].numel()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        update_average(self.average, self.model, min(0.999, (1 + self.step) / (10 + self.step)))
+        self.step += 1
+        return {"loss": loss.item(), "mse": mse.item(), "lr": rate}
+
+    @torch.no_grad()
+    def evaluate(self) -> tuple[float, np.ndarray]:
+        """PSNR on held-out whole images, and a sheet of originals above reconstructions."""
+        z = self.average.encode(self.held_out).latent_dist.mode()
+        y = self.average.decode(z).sample.clamp(-1, 1)
+        pairs = torch.cat([self.held_out[:10], y[:10]])
+        return psnr(y, self.held_out), to_pixels(pairs)
+
+
+def train(run: Run, sets: list[ImageFolder], held_out: ImageFolder, steps: int | None) -> None:
+    job = AutoencoderTraining(run, sets, held_out)
+    cfg = job.cfg
+    total = cfg["steps"]
+    last = total if steps is None else job.step + steps
+    clock, marked, losses = time.monotonic(), job.step, []
+    while job.step < last:
+        losses.append(job.take_step(total))
+        if job.step % cfg["log_every"] == 0 or job.step == last:
+            means = {k: float(np.mean([row[k] for row in losses])) for k in losses[0]}
+            speed = (job.step - marked) * cfg["batch"] / (time.monotonic() - clock)
+            run.log(step=job.step, **means, images_per_s=speed)
+            clock, marked, losses = time.monotonic(), job.step, []
+        if job.step % cfg["save_every"] == 0 or job.step == last:
+            run.save(job.state())
+            quality, sheet = job.evaluate()
+            run.log(step=job.step, held_out_psnr=quality)
+            contact_sheet(sheet, 10).save(run.samples(f"{job.step:06d}"))
+
+
+def main(recipe: Path, folder: Path, steps: int | None = None) -> None:
+    run = Run(folder, recipe)
+    roots = [Path(root) for root in run.recipe["data"]]
+    train(run, [ImageFolder(r) for r in roots], ImageFolder(roots[0], "validation"), steps)

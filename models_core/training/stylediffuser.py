@@ -1,0 +1,231 @@
+"""Training StyleDiffuser: adapter and LoRA together, generator and base UNet frozen.
+
+Pairs: for a real picture x with tags q, the prototype P = G(z, c(q)) shows the same traits with
+the faults this generator makes. L = E‖ε − ε_θ(z_t, t, τ(q), F(G), w)‖² over adapter and LoRA.
+
+The sampler starts from a noised E(P), not from a noised E(x), so early in its path the latent
+still holds the prototype's faults. The loss sees the same: z_t is made from a mixture of E(x) and
+E(P) that leans to E(P) as t nears the start, and the target ε is the one that leads to E(x).
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
+from safetensors.torch import save_file
+from torch import Tensor
+
+from models_core.data.dataset import ImageFolder, contact_sheet
+from models_core.enhancer.components import encode_text
+from models_core.stylediffuser.adapter import StyleAdapter
+from models_core.stylediffuser.pipeline import StyleDiffuserPipeline, enlarge, supervised_unet
+from models_core.stylediffuser.prototype import Prototype
+from models_core.training.autoencoder import learning_rate
+from models_core.training.diffusion import ForwardProcess, encode_latents
+from models_core.training.run import Run, batch_indices, seed_step
+from models_core.training.unet import cached_latents
+
+
+def bridge(clean: Tensor, start: Tensor, t: Tensor, first: int, share: Tensor) -> Tensor:
+    """The clean part of z_t: E(x), leaning to E(P) by share·t/first.
+
+    clean, start: [N, C, h, w]; t, share: [N]; `first` is the sampler's first timestep.
+    """
+    lean = (share * t / first).clamp(0, 1).view(-1, 1, 1, 1)
+    return clean + lean * (start - clean)
+
+
+class StyleDiffuserTraining:
+    def __init__(self, run: Run) -> None:
+        self.run, self.cfg = run, run.recipe["training"]
+        recipe = run.recipe
+        self.prefix = recipe.get("prefix", [])
+        dataset = ImageFolder(Path(recipe["data"]))
+        self.tags = dataset.tags
+        base = Path(recipe["base"])
+        self.prototype = Prototype.from_pretrained(recipe["prototype"]).eval()
+        parts = load_base(base)
+        self.vae, self.unet, self.text = parts["vae"], parts["unet"], parts["text_encoder"]
+        self.tokenizer, self.scheduler = parts["tokenizer"], parts["scheduler"]
+        self.latents = cached_latents(self.vae, dataset, "crop", run.folder / "latents.pt")
+        for part in (self.vae, self.unet, self.text):
+            part.requires_grad_(False).eval()
+        torch.manual_seed(self.cfg["seed"])
+        lora = recipe["lora"]
+        self.unet.add_adapter(
+            LoraConfig(
+                r=lora["rank"],
+                lora_alpha=lora["alpha"],
+                target_modules=lora["targets"],
+                init_lora_weights="gaussian",
+            )
+        )
+        self.adapter = StyleAdapter.fitting(self.prototype.G, self.unet, recipe["tokens"])
+        self.adapter.install(self.unet)
+        self.lora = [p for p in self.unet.parameters() if p.requires_grad]
+        groups = [
+            {"params": list(self.adapter.parameters()), "peak": self.cfg["lr"]},
+            {"params": self.lora, "peak": self.cfg["lora_lr"]},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=1e-3)
+        self.process = ForwardProcess(
+            self.scheduler.alphas_cumprod, self.cfg.get("min_snr_gamma")
+        )
+        self.average = [p.detach().clone() for p in self._parameters()]
+        self.step = 0
+        if state := run.load():
+            self._restore(state)
+
+    def _parameters(self) -> list[Tensor]:
+        return [*self.adapter.parameters(), *self.lora]
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "parameters": [p.detach() for p in self._parameters()],
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    @torch.no_grad()
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.step, self.average = state["step"], state["average"]
+        for mine, saved in zip(self._parameters(), state["parameters"], strict=True):
+            mine.copy_(saved)
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def take_step(self) -> dict[str, float]:
+        cfg = self.cfg
+        order = seed_step(cfg["seed"], self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, cfg["steps"], group["peak"], cfg["warmup"])
+        n, first = cfg["batch"], round(1000 * cfg["max_strength"])
+        index = batch_indices(len(self.latents), n, order).tolist()
+        tags = [self.tags[i] for i in index]
+        clean = torch.stack([self.latents[i] for i in index])
+        with torch.no_grad():
+            psi = float(torch.rand(1, generator=order) * 0.4 + 0.6)
+            ws = self.prototype.map(torch.randn(n, self.prototype.G.z_dim), tags, psi)
+            image, features = self.prototype.draw(ws)
+            start = encode_latents(self.vae, enlarge(image, self.vae.config.sample_size))
+            hidden = encode_text(self.tokenizer, self.text, self._captions(tags, order))
+        t = torch.randint(first, (n,), generator=order)
+        noise = torch.randn_like(clean)
+        z_t = self.process.add_noise(
+            bridge(clean, start, t, first, torch.rand(n, generator=order)), noise, t
+        )
+        alpha = self.process.alphas_cumprod[t].view(-1, 1, 1, 1)
+        target = (z_t - alpha.sqrt() * clean) / (1 - alpha).sqrt()
+        hidden = torch.cat([hidden, self.adapter.style_tokens(ws)], dim=1)
+        fast = z_t.contiguous(memory_format=torch.channels_last)
+        predicted = supervised_unet(
+            self.unet, fast, t, hidden, self.adapter.residuals(features)
+        )
+        loss = self.process.loss(predicted, target, t)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._parameters(), 1.0)
+        self.optimizer.step()
+        self._average_parameters()
+        self.step += 1
+        return {"loss": loss.item(), "lr": self.optimizer.param_groups[0]["lr"]}
+
+    def _captions(self, tags: list[list[str]], order: torch.Generator) -> list[str]:
+        drop = torch.rand(len(tags), generator=order) < self.cfg["caption_dropout"]
+        return ["" if d else ", ".join([*self.prefix, *row]) for d, row in zip(drop, tags)]  # noqa: B905
+
+    @torch.no_grad()
+    def _average_parameters(self) -> None:
+        decay = min(self.cfg["ema"], (1 + self.step) / (10 + self.step))
+        for mean, now in zip(self.average, self._parameters(), strict=True):
+            mean.lerp_(now, 1 - decay)
+
+    @torch.no_grad()
+    def averaged(self) -> list[Tensor]:
+        """Put the averaged parameters in place; returns the replaced ones for `put`."""
+        kept = [p.detach().clone() for p in self._parameters()]
+        self.put(self.average)
+        return kept
+
+    @torch.no_grad()
+    def put(self, values: list[Tensor]) -> None:
+        for mine, value in zip(self._parameters(), values, strict=True):
+            mine.copy_(value)
+
+    def pipeline(self) -> StyleDiffuserPipeline:
+        return StyleDiffuserPipeline(
+            vae=self.vae,
+            text_encoder=self.text,
+            tokenizer=self.tokenizer,
+            unet=self.unet,
+            scheduler=self.scheduler,
+            prototype=self.prototype,
+            adapter=self.adapter,
+        )
+
+    def export(self, folder: Path) -> None:
+        """Adapter and LoRA, averaged; the base stays where it is."""
+        kept = self.averaged()
+        self.adapter.save_pretrained(folder / "adapter")
+        (folder / "lora").mkdir(parents=True, exist_ok=True)
+        weights = {k: v.contiguous() for k, v in get_peft_model_state_dict(self.unet).items()}
+        save_file(weights, folder / "lora" / "pytorch_lora_weights.safetensors")
+        self.put(kept)
+
+    def sample_sheet(self, count: int = 16) -> np.ndarray:
+        """Prototypes above the pictures drawn from them, eight a row."""
+        kept = self.averaged()
+        pipe = self.pipeline()
+        pipe.set_progress_bar_config(disable=True)
+        strength = self.cfg["max_strength"]
+        drawn = pipe(
+            range(count), self.tags[:count], prefix=self.prefix, strength=strength, batch_size=8
+        )
+        self.put(kept)
+        rows = []
+        for i in range(0, count, 8):
+            size = drawn.images[0].size
+            rows += [p.resize(size) for p in drawn.prototypes[i : i + 8]]
+            rows += drawn.images[i : i + 8]
+        return np.stack([np.asarray(image) for image in rows])
+
+
+def load_base(folder: Path) -> dict[str, Any]:
+    """The enhancer's components from a folder in diffusers' layout, from local files only."""
+    from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModel, PreTrainedTokenizerFast
+
+    local = {"local_files_only": True}
+    return {
+        "vae": AutoencoderKL.from_pretrained(folder / "vae", **local),
+        "unet": UNet2DConditionModel.from_pretrained(folder / "unet", **local),
+        "text_encoder": CLIPTextModel.from_pretrained(folder / "text_encoder", **local),
+        "tokenizer": PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", **local),
+        "scheduler": EulerDiscreteScheduler.from_pretrained(folder / "scheduler", **local),
+    }
+
+
+def main(recipe: Path, folder: Path, steps: int | None = None) -> None:
+    run = Run(folder, recipe)
+    job = StyleDiffuserTraining(run)
+    cfg = job.cfg
+    last = cfg["steps"] if steps is None else job.step + steps
+    clock, marked, losses = time.monotonic(), job.step, []
+    while job.step < last:
+        losses.append(job.take_step())
+        if job.step % cfg["log_every"] == 0 or job.step == last:
+            means = {k: float(np.mean([row[k] for row in losses])) for k in losses[0]}
+            speed = (job.step - marked) * cfg["batch"] / (time.monotonic() - clock)
+            run.log(step=job.step, **means, images_per_s=speed)
+            clock, marked, losses = time.monotonic(), job.step, []
+        if job.step % cfg["save_every"] == 0 or job.step == last:
+            run.save(job.state())
+            job.export(run.folder / "export")
+        if job.step % cfg["sample_every"] == 0 or job.step == last:
+            contact_sheet(job.sample_sheet(), 8).save(run.samples(f"{job.step:06d}"))

@@ -1,0 +1,174 @@
+"""Training the base: a text-conditioned UNet on cached latents, with its text encoder.
+
+L = E‖ε − ε_θ(z_t, t, τ(y))‖² (Rombach 2022, eq. 3), captions dropped for classifier-free
+guidance (Ho 2022).
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from models_core.data.dataset import ImageFolder, contact_sheet, to_pixels, to_tensor
+from models_core.enhancer.components import (
+    build_scheduler,
+    build_text_encoder,
+    build_tokenizer,
+    build_unet,
+    encode_text,
+)
+from models_core.training.autoencoder import learning_rate
+from models_core.training.diffusion import ForwardProcess, decode_latents, encode_latents
+from models_core.training.run import Run, batch_indices, seed_step, update_average
+
+
+def cached_latents(vae: AutoencoderKL, dataset: ImageFolder, kind: Any, file: Path) -> Tensor:
+    """Every image's latent [N, C, h, w] in float32, computed once per autoencoder."""
+    if not file.exists():
+        pixels = dataset.pixels(kind, vae.config.sample_size)
+        parts = [
+            encode_latents(vae, to_tensor(pixels[i : i + 32])) for i in range(0, len(pixels), 32)
+        ]
+        part = file.with_suffix(".part")
+        torch.save(torch.cat(parts), part)
+        part.replace(file)
+    return torch.load(file, weights_only=True, mmap=True)
+
+
+class Source:
+    """One data set's latents and captions, drawn with a weight."""
+
+    def __init__(self, vae: AutoencoderKL, spec: dict[str, Any], run: Run) -> None:
+        dataset = ImageFolder(Path(spec["data"]))
+        kind = spec.get("kind", "crop")
+        file = run.folder / f"latents-{Path(spec['data']).name}-{kind}.pt"
+        self.latents = cached_latents(vae, dataset, kind, file)
+        self.tags = dataset.tags
+        self.groups = dataset.vocabulary.tags
+        self.prefix = spec.get("prefix", [])
+        self.weight = float(spec["weight"])
+
+    def caption(self, index: int, order: torch.Generator, drop: float) -> str:
+        """The tags in random order, a share of them left out, so that any subset is a prompt."""
+        tags = [*self.prefix, *self.tags[index]]
+        kept = [t for t in tags if torch.rand(1, generator=order).item() >= drop]
+        mixed = torch.randperm(len(kept), generator=order).tolist()
+        return ", ".join(kept[i] for i in mixed)
+
+
+class UNetTraining:
+    def __init__(self, run: Run) -> None:
+        self.run, self.cfg = run, run.recipe["training"]
+        recipe = run.recipe
+        self.vae = AutoencoderKL.from_pretrained(recipe["vae"]).eval().requires_grad_(False)
+        self.sources = [Source(self.vae, spec, run) for spec in recipe["sources"]]
+        self.weights = torch.tensor([s.weight for s in self.sources])
+        words = [t for s in self.sources for t in (*s.prefix, *s.groups)]
+        text = recipe["text_encoder"]
+        torch.manual_seed(self.cfg["seed"])
+        self.tokenizer = build_tokenizer(words, text["max_length"])
+        self.text_encoder = build_text_encoder(len(self.tokenizer), text)
+        self.unet = build_unet(recipe["unet"], self.vae.config.latent_channels, text["width"])
+        self.model = torch.nn.ModuleDict({"unet": self.unet, "text": self.text_encoder})
+        self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=self.cfg["lr"], betas=(0.9, 0.99), weight_decay=1e-2
+        )
+        self.process = ForwardProcess(
+            build_scheduler().alphas_cumprod, self.cfg.get("min_snr_gamma")
+        )
+        self.step = 0
+        if state := run.load():
+            self.step = state["step"]
+            for name in ("model", "average", "optimizer"):
+                getattr(self, name).load_state_dict(state[name])
+
+    def state(self) -> dict[str, Any]:
+        names = ("model", "average", "optimizer")
+        return {"step": self.step, **{n: getattr(self, n).state_dict() for n in names}}
+
+    def _batch(self, order: torch.Generator) -> tuple[Tensor, list[str]]:
+        n = self.cfg["batch"]
+        which = torch.multinomial(self.weights, n, replacement=True, generator=order)
+        z, captions = [], []
+        for source in (self.sources[i] for i in which.tolist()):
+            index = int(batch_indices(len(source.latents), 1, order))
+            z.append(source.latents[index])
+            empty = torch.rand(1, generator=order).item() < self.cfg["caption_dropout"]
+            captions.append("" if empty else source.caption(index, order, self.cfg["tag_dropout"]))
+        return torch.stack(z).contiguous(memory_format=torch.channels_last), captions
+
+    def take_step(self) -> dict[str, float]:
+        order = seed_step(self.cfg["seed"], self.step)
+        rate = learning_rate(self.step, self.cfg["steps"], self.cfg["lr"], self.cfg["warmup"])
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        z, captions = self._batch(order)
+        noise = torch.randn_like(z)
+        t = torch.randint(1000, (len(z),), generator=order)
+        hidden = encode_text(self.tokenizer, self.text_encoder, captions)
+        predicted = self.unet(self.process.add_noise(z, noise, t), t, hidden).sample
+        loss = self.process.loss(predicted, noise, t)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        decay = min(self.cfg["ema"], (1 + self.step) / (10 + self.step))
+        update_average(self.average, self.model, decay)
+        self.step += 1
+        return {"loss": loss.item(), "lr": rate}
+
+    @torch.no_grad()
+    def sample_grid(self, count: int = 24, steps: int = 20, guidance: float = 2.0) -> np.ndarray:
+        """Pictures from captions of the sources' first images, from fixed noise."""
+        captions = []
+        for i in range(count):
+            source = self.sources[i % len(self.sources)]
+            captions.append(", ".join([*source.prefix, *source.tags[i]]))
+        unet, text = self.average["unet"], self.average["text"]
+        hidden = encode_text(self.tokenizer, text, ["" for _ in captions] + captions)
+        scheduler = build_scheduler()
+        scheduler.set_timesteps(steps)
+        shape = self.sources[0].latents[0].shape
+        z = torch.randn(count, *shape, generator=torch.Generator().manual_seed(3))
+        z = z * scheduler.init_noise_sigma
+        for t in scheduler.timesteps:
+            both = scheduler.scale_model_input(torch.cat([z, z]), t)
+            empty, asked = unet(both, t, hidden).sample.chunk(2)
+            z = scheduler.step(empty + guidance * (asked - empty), t, z).prev_sample
+        return to_pixels(decode_latents(self.vae, z))
+
+    def export(self, folder: Path) -> None:
+        """The averaged weights in diffusers' folder layout."""
+        self.average["unet"].save_pretrained(folder / "unet")
+        self.average["text"].save_pretrained(folder / "text_encoder")
+        self.tokenizer.save_pretrained(folder / "tokenizer")
+        self.vae.save_pretrained(folder / "vae")
+        build_scheduler().save_pretrained(folder / "scheduler")
+
+
+def main(recipe: Path, folder: Path, steps: int | None = None) -> None:
+    run = Run(folder, recipe)
+    job = UNetTraining(run)
+    cfg = job.cfg
+    last = cfg["steps"] if steps is None else job.step + steps
+    clock, marked, losses = time.monotonic(), job.step, []
+    while job.step < last:
+        losses.append(job.take_step())
+        if job.step % cfg["log_every"] == 0 or job.step == last:
+            means = {k: float(np.mean([row[k] for row in losses])) for k in losses[0]}
+            speed = (job.step - marked) * cfg["batch"] / (time.monotonic() - clock)
+            run.log(step=job.step, **means, images_per_s=speed)
+            clock, marked, losses = time.monotonic(), job.step, []
+        if job.step % cfg["save_every"] == 0 or job.step == last:
+            run.save(job.state())
+            job.export(run.folder / "export")
+        if job.step % cfg["sample_every"] == 0 or job.step == last:
+            contact_sheet(job.sample_grid(), 8).save(run.samples(f"{job.step:06d}"))
