@@ -19,15 +19,14 @@ def register(subparsers: Any) -> None:
 
 
 def run_build(args: argparse.Namespace) -> int:
-    from dataclasses import replace
-
     from tqdm import tqdm
 
-    from models_core.data.build import Recipe, build
+    from models_core.data.build import build
+    from models_core.data.recipe import Recipe
 
     recipe = Recipe.read(args.recipe)
     if args.count:
-        recipe = replace(recipe, count=args.count)
+        recipe = recipe.with_count(args.count)
     with tqdm(total=recipe.count, unit="img", desc=recipe.name) as bar:
         summary = build(
             recipe,

@@ -76,10 +76,11 @@ class ImageFolder:
     def pixels(self, kind: Kind, size: int) -> np.ndarray:
         """All images as uint8 [N, size, size, 3], resized antialiased once and memory-mapped."""
         file = self.folder / f"cache-{kind}-{size}.npy"
-        if not file.exists():
+        shape = (len(self), size, size, 3)
+        if not file.exists() or np.load(file, mmap_mode="r").shape != shape:
             key = "file_name" if kind == "whole" else "crop_file_name"
-            part = file.with_suffix(".part")
-            shape = (len(self), size, size, 3)
+            # A name of this process's own: two trainings may begin at the same time.
+            part = file.with_suffix(f".{os.getpid()}.part")
             cache = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
             for i, row in enumerate(self.rows):
                 image = Image.open(self.folder / row[key]).convert("RGB")
@@ -87,17 +88,17 @@ class ImageFolder:
                     image = image.resize((size, size), Image.Resampling.LANCZOS)
                 cache[i] = np.asarray(image)
             cache.flush()
-            os.replace(part, file)
+            part.replace(file)
         return np.load(file, mmap_mode="r")
 
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
-    """uint8 [N, H, W, 3] → float32 [N, 3, H, W] in [−1, 1]."""
+    """uint8 [N, H, W, 3] → float32 [N, 3, H, W] in [-1, 1]."""
     return torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def to_pixels(images: Tensor) -> np.ndarray:
-    """float [N, 3, H, W] in [−1, 1] → uint8 [N, H, W, 3], rounded and clamped."""
+    """float [N, 3, H, W] in [-1, 1] → uint8 [N, H, W, 3], rounded and clamped."""
     scaled = ((images.detach().float() + 1) * 127.5).round().clamp(0, 255)
     return scaled.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 

@@ -12,15 +12,14 @@ import importlib.util
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyvips
-from PIL import Image
-
 from dicebear import Avatar, Style
+from PIL import Image
 
 
 class SourceError(ValueError):
@@ -29,11 +28,17 @@ class SourceError(ValueError):
 
 @dataclass(frozen=True)
 class Choice:
-    """One trait of a drawing: a tag, its weight in the draw, and the options that draw it."""
+    """One trait of a drawing: a tag, its weight in the draw, and the options that draw it.
+
+    `also` says more of the same trait, as tags of other groups (a bob is hair of some length);
+    `hides` names the groups of which the trait leaves nothing to see (a bald head's hair colour).
+    """
 
     tag: str
     weight: float
     options: Mapping[str, Any]
+    also: Mapping[str, str] = field(default_factory=dict)
+    hides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,13 +75,23 @@ def draw_options(groups: Sequence[Group], rules: Sequence[Rule], seed: str) -> D
             g.name: dice.choices(g.choices, weights=[c.weight for c in g.choices])[0]
             for g in groups
         }
-        tags = {name: choice.tag for name, choice in chosen.items()}
+        tags = _describe(chosen)
         if all(rule.allows(tags) for rule in rules):
             options: dict[str, Any] = {}
             for choice in chosen.values():
                 options.update(choice.options)
             return Drawing(seed, tags, options)
     raise SourceError("the rules leave no combination to draw")
+
+
+def _describe(chosen: Mapping[str, Choice]) -> dict[str, str]:
+    """The tag of every group: the traits' own, what they say besides, less what they hide."""
+    tags = {name: choice.tag for name, choice in chosen.items()}
+    for choice in chosen.values():
+        tags.update(choice.also)
+    for choice in chosen.values():
+        tags.update(dict.fromkeys(choice.hides, ""))
+    return tags
 
 
 @dataclass(frozen=True)
@@ -88,7 +103,7 @@ class Rule:
 
     def allows(self, tags: Mapping[str, str]) -> bool:
         (group, values), (other, allowed) = self.when, self.then
-        return tags[group] not in values or tags[other] in allowed
+        return tags.get(group, "") not in values or tags.get(other, "") in allowed
 
 
 def render(style: Style, drawing: Drawing, size: int) -> Image.Image:
@@ -99,29 +114,3 @@ def render(style: Style, drawing: Drawing, size: int) -> Image.Image:
         image = image.flatten(background=[255, 255, 255])
     pixels = np.asarray(image.colourspace("srgb").numpy(), dtype=np.uint8)
     return Image.fromarray(pixels[..., :3])
-
-
-def parse_groups(table: Mapping[str, Any]) -> tuple[Group, ...]:
-    """Read `[groups."hair colour"]` tables of a recipe: `"pink hair" = {hairColor = "#f48fb1"}`.
-
-    The key `weight` inside a choice is its share in the draw (1 where absent); every other key
-    is a dicebear option, and `tag = ""` leaves the choice undescribed.
-    """
-    groups = []
-    for name, choices in table.items():
-        parsed = []
-        for key, spec in choices.items():
-            options = {k: v for k, v in spec.items() if k not in ("weight", "tag")}
-            parsed.append(Choice(spec.get("tag", key), float(spec.get("weight", 1)), options))
-        groups.append(Group(name, tuple(parsed)))
-    return tuple(groups)
-
-
-def parse_rules(rows: Sequence[Mapping[str, Any]]) -> tuple[Rule, ...]:
-    """Read `[[rules]]` rows: `when = {beard = ["full beard"]}, then = {"hair length" = [""]}`."""
-
-    def side(row: Mapping[str, Any]) -> tuple[str, frozenset[str]]:
-        ((group, values),) = row.items()
-        return group, frozenset(values)
-
-    return tuple(Rule(side(row["when"]), side(row["then"])) for row in rows)
