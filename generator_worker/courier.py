@@ -82,6 +82,10 @@ class Courier(threading.Thread):
             except DeliveryError as error:
                 self._rest(error)
                 return
+            except Exception:
+                # A damaged batch must not hold up the others.
+                log.exception("Batch %s cannot be delivered", batch_id)
+                self._offers[batch_id] = _Offer(time.monotonic() + REMINDER[1], REMINDER[1])
 
     def _bring(self, batch_id: UUID, offer: _Offer | None) -> None:
         try:

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import errno
+import io
+from hashlib import sha256
+from uuid import uuid4
+
+import pytest
+from PIL import Image
+
+from generator_worker.batches import SUB_BATCH, Workshop, carry_out
+from generator_worker.contract import BATCH_FAILED, BATCH_PROGRESS, GenerateBatch
+from generator_worker.engine import Engine
+from generator_worker.journal import MAX_STARTS, Journal
+from generator_worker.outbox import Outbox, Spool
+from tests.generator_worker.small_release import SmallRelease
+
+DIGEST = "0" * 64
+
+
+@pytest.fixture
+def release():
+    return SmallRelease(DIGEST)
+
+
+@pytest.fixture
+def workshop(config, outbox, reports, tmp_path, release):
+    engine = Engine([tmp_path / "releases"])
+    engine._loaded[DIGEST] = release
+    return Workshop(config, engine, outbox, Journal(tmp_path / "orders"), reports)
+
+
+def order(**changes):
+    given = {
+        "batch_id": uuid4(),
+        "pool": "toon",
+        "release_digest": DIGEST,
+        "count": 10,
+        "base_seed": 1000,
+    }
+    return GenerateBatch(**{**given, **changes})
+
+
+def test_a_batch_is_curated_enlarged_and_spooled(workshop, release, outbox):
+    asked = order()
+    assert carry_out(workshop, asked) == 7
+    manifest = outbox.manifest(asked.batch_id)
+    # 1005 repeats 1004, 1007 is poor, 1009 unsafe.
+    assert [image.seed for image in manifest.images] == [1000, 1001, 1002, 1003, 1004, 1006, 1008]
+    assert (manifest.batch_id, manifest.worker) == (asked.batch_id, "painter")
+    assert manifest.release_digest == DIGEST
+    for image in manifest.images:
+        data = (outbox.folder(asked.batch_id) / image.file).read_bytes()
+        assert (sha256(data).hexdigest(), len(data)) == (image.sha256, image.bytes)
+        assert Image.open(io.BytesIO(data)).size == (512, 512) == (image.width, image.height)
+        assert image.score == 0.9
+
+
+def test_only_keepers_are_enlarged(workshop, release):
+    carry_out(workshop, order())
+    assert release.upscaled == 7
+
+
+def test_works_in_small_parts_over_all_seeds(workshop, release):
+    carry_out(workshop, order(count=20))
+    parts = [seeds for seeds, _, _ in release.asked]
+    assert max(map(len, parts)) == SUB_BATCH
+    assert [seed for part in parts for seed in part] == list(range(1000, 1020))
+
+
+def test_a_batch_in_the_outbox_or_settled_is_not_made_again(workshop, release, outbox):
+    asked = order()
+    carry_out(workshop, asked)
+    made = len(release.asked)
+    assert carry_out(workshop, order(batch_id=asked.batch_id, attempt=2)) is None
+    outbox.settle(asked.batch_id)
+    assert carry_out(workshop, asked) is None
+    assert len(release.asked) == made
+
+
+def test_tags_and_thresholds_are_ours_the_rest_the_models(workshop, release, outbox):
+    asked = order(params={"tags": ["smiling"], "min_score": 0.1, "steps": 4})
+    assert carry_out(workshop, asked) == 8
+    assert release.asked[0][1:] == (["smiling"], {"steps": 4})
+    manifest = outbox.manifest(asked.batch_id)
+    assert manifest.images[0].tags == ("smiling",)
+    assert manifest.params == asked.params
+
+
+def test_the_releases_own_threshold_goes_before_the_usual_one(workshop, release):
+    release.manifest["params"]["min_score"] = 0.95
+    assert carry_out(workshop, order()) is None
+
+
+def test_progress_goes_up_to_the_end(workshop, post, monkeypatch):
+    clock = iter(range(10_000))
+    monkeypatch.setattr("generator_worker.batches.time.monotonic", lambda: next(clock))
+    carry_out(workshop, order(count=16))
+    fractions = [message["fraction"] for message in post.named(BATCH_PROGRESS)]
+    assert fractions == sorted(fractions)
+    assert fractions[0] == 0
+    assert fractions[-1] == 1
+    assert len(fractions) == 9  # begun, then 3 steps and an end for each of 2 parts
+
+
+def test_progress_is_sent_about_once_a_second(workshop, post):
+    carry_out(workshop, order(count=40))
+    assert len(post.named(BATCH_PROGRESS)) <= 3
+
+
+def refusal(workshop, post, asked):
+    assert carry_out(workshop, asked) is None
+    (failed,) = post.named(BATCH_FAILED)
+    assert failed["batch_id"] == str(asked.batch_id)
+    assert not workshop.outbox.holds(asked.batch_id)
+    assert workshop.journal.unfinished() == []
+    return failed["reason"]
+
+
+def test_an_unknown_release_is_refused_with_the_reason(workshop, post):
+    reason = refusal(workshop, post, order(release_digest="a" * 64))
+    assert "does not have release aaaaaaaaaaaa" in reason
+    assert "STYLEDIFFUSER_RELEASES" in reason
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"min_score": "high"}, "params.min_score: 'high' is not a number"),
+        ({"tags": "smiling"}, "params.tags: 'smiling' is not a list"),
+        ({"tags": [1]}, "params.tags"),
+    ],
+)
+def test_unusable_params_are_refused_and_named(workshop, post, params, says):
+    assert says in refusal(workshop, post, order(params=params))
+
+
+def test_a_batch_of_which_nothing_is_left_is_refused_with_the_counts(workshop, post):
+    reason = refusal(workshop, post, order(count=1, base_seed=1007))
+    assert "kept none of 1 images (1 below the critic's threshold)" in reason
+
+
+def test_a_fault_of_the_model_is_told_with_its_kind(workshop, post, release, monkeypatch):
+    def broken(*args, **options):
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(release, "generate", broken)
+    assert refusal(workshop, post, order()) == "RuntimeError: CUDA out of memory"
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_half_done(workshop, post, monkeypatch):
+    def full(self, png, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Spool, "add", full)
+    assert "No space left on device" in refusal(workshop, post, order())
+
+
+def test_an_order_that_kills_its_process_is_given_up(workshop, post, release, monkeypatch):
+    asked = order()
+
+    class Killed(BaseException):
+        """What a SIGKILL looks like from here: no handler runs."""
+
+    def die(*args, **options):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(release, "generate", die)
+        for _ in range(MAX_STARTS):
+            with pytest.raises(Killed):
+                carry_out(workshop, asked)
+            assert workshop.journal.unfinished() == [asked]
+    assert post.named(BATCH_FAILED) == []
+    reason = refusal(workshop, post, asked)
+    assert "died 3 times while making this batch on worker painter" in reason
+    assert release.asked == []
+
+
+def test_a_server_that_cannot_be_told_stops_no_work(workshop, post, outbox):
+    post.broken = ConnectionError("broker away")
+    asked = order()
+    assert carry_out(workshop, asked) == 7
+    assert isinstance(workshop.outbox, Outbox)
+    assert outbox.holds(asked.batch_id)

@@ -1,0 +1,55 @@
+from uuid import uuid4
+
+from generator_worker.contract import (
+    BATCH_DELIVERED,
+    BATCH_FAILED,
+    BATCH_PROGRESS,
+    HEARTBEAT,
+    BatchFailed,
+    BatchProgress,
+    Heartbeat,
+)
+from generator_worker.heartbeat import Pulse
+from generator_worker.reports import Reports
+from generator_worker.vitals import Vitals
+from tests.generator_worker.conftest import manifest
+
+
+def test_messages_follow_the_contract(reports, post):
+    batch_id = uuid4()
+    assert reports.refused(batch_id, 2, "x" * 3000)
+    assert reports.delivered(manifest(batch_id))
+    reports.progress(batch_id, 1.0000001, "n" * 300)
+    assert [name for name, _ in post.sent] == [BATCH_FAILED, BATCH_DELIVERED, BATCH_PROGRESS]
+    failed = BatchFailed.read(post.named(BATCH_FAILED)[0])
+    assert (failed.batch_id, failed.attempt, len(failed.reason)) == (batch_id, 2, 2000)
+    assert BatchProgress.read(post.named(BATCH_PROGRESS)[0]).fraction == 1
+
+
+def test_after_a_failure_progress_keeps_quiet_but_results_are_tried(reports, post):
+    post.broken = OSError("away")
+    assert reports.delivered(manifest(uuid4())) is False
+    post.broken = None
+    reports.progress(uuid4(), 0.5)
+    assert post.named(BATCH_PROGRESS) == []
+    assert reports.delivered(manifest(uuid4()))
+
+
+def test_a_heartbeat_tells_what_the_child_left(config, outbox, post, spooled):
+    config.home.mkdir(parents=True)
+    Vitals("NVIDIA L4", 24 * 2**30, ("a" * 64,), 88.5).write(config.home / "vitals.json")
+    spooled()
+    pulse = Pulse(config, outbox, Reports(post, "painter"))
+    pulse.stop()
+    pulse.run()
+    beat = Heartbeat.read(post.named(HEARTBEAT)[0])
+    assert (beat.worker, beat.device, beat.images_per_minute) == ("painter", "NVIDIA L4", 88.5)
+    assert (beat.loaded, beat.outbox) == (("a" * 64,), 1)
+
+
+def test_vitals_that_are_missing_or_half_written_are_none(tmp_path):
+    assert Vitals.read(tmp_path / "vitals.json") == Vitals()
+    (tmp_path / "vitals.json").write_text('{"device": ')
+    assert Vitals.read(tmp_path / "vitals.json") == Vitals()
+    (tmp_path / "vitals.json").write_text('{"unheard": 1, "loaded": []}')
+    assert Vitals.read(tmp_path / "vitals.json") == Vitals()
