@@ -26,9 +26,7 @@ class Upscaler:
     def __init__(self, network: CompactNetwork, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
-        for weight in self.network.parameters():
-            if weight.dim() == 4:  # convolutions are quicker with channels last
-                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
     def open(cls, folder: Path, device: torch.device | str = "cpu") -> Upscaler:
