@@ -112,6 +112,13 @@ class AutoencoderTraining:
         self.step += 1
         return {"loss": loss.item(), "mse": mse.item(), "lr": rate}
 
+    def export(self, folder: Path) -> None:
+        """The averaged weights in diffusers' layout, scaled so that latents have unit variance."""
+        with torch.no_grad():
+            z = self.average.encode(self.held_out).latent_dist.mode()
+        self.average.register_to_config(scaling_factor=round(1 / z.std().item(), 5))
+        self.average.save_pretrained(folder)
+
     @torch.no_grad()
     def evaluate(self) -> tuple[float, np.ndarray]:
         """PSNR on held-out whole images, and a sheet of originals above reconstructions."""
@@ -139,6 +146,7 @@ def train(run: Run, sets: list[ImageFolder], held_out: ImageFolder, steps: int |
             quality, sheet = job.evaluate()
             run.log(step=job.step, held_out_psnr=quality)
             contact_sheet(sheet, 10).save(run.samples(f"{job.step:06d}"))
+            job.export(run.folder / "export")
 
 
 def main(recipe: Path, folder: Path, steps: int | None = None) -> None:
