@@ -43,7 +43,7 @@ def modulated_conv2d(
 ) -> Tensor:
     """Convolution whose weights are scaled per sample by `styles` and renormalised.
 
-    w′_oik = s_i w_oik;  w″_oik = w′_oik / √(Σ_ik w′²_oik + ε)   (Karras 2020a, eq. 1 and 3)
+    a_oik = s_i w_oik;  b_oik = a_oik / √(Σ_ik a²_oik + ε)   (Karras 2020a, eq. 1 and 3)
 
     Scaling the activations before and after one shared convolution is the same as scaling the
     weights, and one convolution for the whole batch is much faster than one per sample.
@@ -158,7 +158,7 @@ class SynthesisBlock(nn.Module):
         if self.first:
             x = self.const.unsqueeze(0).repeat(ws.shape[0], 1, 1, 1)
         else:
-            assert x is not None
+            assert x is not None  # noqa: S101  made by the block below
             x = self.conv0(x, next(layers), noise_mode)
         x = self.conv1(x, next(layers), noise_mode)
         rgb = self.torgb(x, next(layers))
@@ -207,7 +207,7 @@ class Synthesis(nn.Module):
         noise_mode: NoiseMode = "random",
         features: dict[int, Tensor] | None = None,
     ) -> Tensor:
-        """ws: [N, num_ws, w_dim] → [N, img_channels, R, R], nominally in [−1, 1].
+        """ws: [N, num_ws, w_dim] → [N, img_channels, R, R], nominally in [-1, 1].
 
         `features`, where given, is filled with each block's feature maps F_r by resolution.
         """
@@ -221,7 +221,7 @@ class Synthesis(nn.Module):
             start += block.num_conv
             if features is not None:
                 features[resolution] = x
-        assert image is not None
+        assert image is not None  # noqa: S101  made by the first block
         return image
 
 
@@ -244,9 +244,7 @@ class Generator(nn.Module):
         super().__init__()
         self.z_dim, self.c_dim, self.w_dim = z_dim, c_dim, w_dim
         self.img_resolution, self.img_channels = img_resolution, img_channels
-        self.synthesis = Synthesis(
-            w_dim, img_resolution, img_channels, **(synthesis_kwargs or {})
-        )
+        self.synthesis = Synthesis(w_dim, img_resolution, img_channels, **(synthesis_kwargs or {}))
         self.num_ws = self.synthesis.num_ws
         self.mapping = Mapping(z_dim, c_dim, w_dim, self.num_ws, **(mapping_kwargs or {}))
 
@@ -259,8 +257,6 @@ class Generator(nn.Module):
         truncation_cutoff: int | None = None,
         noise_mode: NoiseMode = "random",
     ) -> Tensor:
-        """z: [N, z_dim], c: [N, c_dim] → image [N, img_channels, R, R] in about [−1, 1]."""
-        ws = self.mapping(
-            z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff
-        )
+        """z: [N, z_dim], c: [N, c_dim] → image [N, img_channels, R, R] in about [-1, 1]."""
+        ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
         return self.synthesis(ws, noise_mode=noise_mode)

@@ -63,9 +63,7 @@ class Conv(nn.Module):
     ) -> None:
         super().__init__()
         self.activate, self.down, self.clamp = activate, down, clamp
-        self.weight = nn.Parameter(
-            torch.randn(out_channels, in_channels, kernel_size, kernel_size)
-        )
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         self.weight_gain = 1 / math.sqrt(in_channels * kernel_size**2)
         self.register_buffer("resample_filter", fir_filter())
@@ -128,10 +126,12 @@ class Mapping(nn.Module):
         """z: [N, z_dim], c: [N, c_dim] → [N, num_ws, w_dim] (or [N, w_dim])."""
         parts = []
         if self.z_dim:
-            assert z is not None
+            if z is None:
+                raise ValueError(f"this network needs latents z [N, {self.z_dim}]")
             parts.append(normalize_second_moment(z.float()))
         if self.c_dim:
-            assert c is not None
+            if c is None:
+                raise ValueError(f"this network needs labels c [N, {self.c_dim}]")
             parts.append(normalize_second_moment(self.embed(c.float())))
         x = torch.cat(parts, dim=1)
         for index in range(self.num_layers):
@@ -145,7 +145,7 @@ class Mapping(nn.Module):
 
 
 def truncate(ws: Tensor, w_avg: Tensor, psi: float, cutoff: int | None = None) -> Tensor:
-    """Pull the first `cutoff` layers' w (all where None) towards the mean: w̄ + ψ(w − w̄)."""
+    """Pull the first `cutoff` layers' w (all where None) towards the mean: w̄ + ψ(w - w̄)."""
     if psi == 1:
         return ws
     cutoff = ws.shape[1] if cutoff is None else cutoff
