@@ -16,6 +16,7 @@ GROUPS = {
     "data": "build and look at data sets",
     "train": "train one of the models; a stopped run is resumed by the same command",
     "convert": "read another program's checkpoint and write ours",
+    "sample": "draw pictures from one of the models",
     "release": "build, verify and try release bundles",
     "evaluate": "measure models and compare them",
 }
