@@ -1,0 +1,182 @@
+"""Sets the scene behind a running server, from a process of its own that shares its home.
+
+Reads one JSON order a line from standard input and answers each with one JSON line. Avatars go
+through the real ingest: a delivered batch in the inbox, checked and taken in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import django
+
+django.setup()
+
+from django.conf import settings  # noqa: E402
+from django.core.management import call_command  # noqa: E402
+from django.utils import timezone  # noqa: E402
+from PIL import Image, ImageDraw  # noqa: E402
+
+from generator_worker.contract import Heartbeat, Manifest, ManifestImage  # noqa: E402
+from webgui.buffer import ingest  # noqa: E402
+from webgui.buffer.models import Avatar, Batch, Pool, Ticket  # noqa: E402
+from webgui.fleet import roster  # noqa: E402
+from webgui.fleet.models import Worker  # noqa: E402
+from webgui.registry.models import Release  # noqa: E402
+
+HAIR = {"pink hair": "#e0628a", "black hair": "#22202a", "blond hair": "#e3b95b"}
+MOUTH = {"smiling": 0, "sad": 180}
+MANIFEST = {
+    "format": 1,
+    "name": "bench",
+    "title": "Bench release",
+    "description": "Drawn by the tests.",
+    "tags": {"hair colour": dict.fromkeys(HAIR, 0.3), "mouth": dict.fromkeys(MOUTH, 0.5)},
+    "params": {},
+    "components": [],
+    "licences": [
+        {
+            "name": "ToonHead",
+            "author": "Johan Melin",
+            "licence": "CC BY 4.0",
+            "url": "https://www.dicebear.com/styles/toon-head/",
+            "what": "The drawings.",
+        }
+    ],
+}
+
+
+def pool(slug: str, name: str) -> dict[str, Any]:
+    release, _ = Release.objects.get_or_create(
+        digest="ab" * 32,
+        defaults={
+            "name": "bench",
+            "title": "Bench release",
+            "manifest": MANIFEST,
+            "state": Release.State.ACTIVE,
+        },
+    )
+    Pool.objects.get_or_create(slug=slug, defaults={"name": name, "release": release})
+    return {}
+
+
+def deliver(slug: str, tags: list[list[str]]) -> dict[str, Any]:
+    """One batch with an avatar for each list of tags, taken in by the real ingest."""
+    where = Pool.objects.select_related("release").get(slug=slug)
+    batch = _ordered(where, len(tags))
+    folder = settings.SFTP_ROOT / "inbox" / "new" / str(batch.pk)
+    folder.mkdir(parents=True)
+    listed = []
+    for number, own in enumerate(tags):
+        data = _portrait(batch.base_seed + number, own)
+        (folder / f"{number}.png").write_bytes(data)
+        listed.append(
+            ManifestImage(
+                file=f"{number}.png",
+                sha256=hashlib.sha256(data).hexdigest(),
+                bytes=len(data),
+                width=512,
+                height=512,
+                seed=batch.base_seed + number,
+                score=0.9,
+                safety=0.01,
+                tags=tuple(own),
+            )
+        )
+    manifest = Manifest(
+        batch_id=batch.pk,
+        release_digest=where.release.digest,
+        worker="bench",
+        software="tests",
+        created=timezone.now(),
+        images=tuple(listed),
+    )
+    (folder / "manifest.json").write_text(json.dumps(manifest.wire()))
+    return {"outcome": str(ingest.ingest(batch.pk, "bench"))}
+
+
+def order(slug: str, fraction: float) -> dict[str, Any]:
+    """A batch under way, as far along as `fraction`."""
+    batch = _ordered(Pool.objects.get(slug=slug), 8)
+    Batch.objects.filter(pk=batch.pk).update(
+        fraction=fraction, progress_at=timezone.now(), worker="bench"
+    )
+    return {}
+
+
+def beat() -> dict[str, Any]:
+    """A worker is alive."""
+    roster.record(Heartbeat(worker="bench", software="tests", device="cpu", memory_bytes=0))
+    return {}
+
+
+def clear() -> dict[str, Any]:
+    """An empty buffer and no worker: the scene every test starts from."""
+    Worker.objects.all().delete()
+    Ticket.objects.update(state=Ticket.State.EXPIRED)
+    Avatar.objects.filter(state=Avatar.State.AVAILABLE).update(state=Avatar.State.RETIRED)
+    Batch.objects.filter(state=Batch.State.ORDERED).update(state=Batch.State.FAILED)
+    Pool.objects.exclude(slug="toon").filter(avatars=None).delete()
+    shutil.rmtree(settings.SFTP_ROOT / "inbox" / "new", ignore_errors=True)
+    return {}
+
+
+def available() -> dict[str, Any]:
+    return {"count": Avatar.objects.filter(state=Avatar.State.AVAILABLE).count()}
+
+
+def _ordered(where: Pool, count: int) -> Batch:
+    seed = Batch.objects.count() * 1000 + 1
+    deadline = timezone.now() + timedelta(minutes=5)
+    return Batch.objects.create(
+        pool=where, release=where.release, count=count, base_seed=seed, deadline=deadline
+    )
+
+
+def _portrait(seed: int, tags: list[str]) -> bytes:
+    """A face that shows its tags. No two seeds give the same file: ingest would drop it."""
+    skin = ("#f4d3b3", "#c98f66", "#8a5a3c", "#e7b48a")[seed % 4]
+    image = Image.new("RGB", (512, 512), f"hsl({seed * 47 % 360}, 60%, 82%)")
+    draw = ImageDraw.Draw(image)
+    hair = next((colour for tag, colour in HAIR.items() if tag in tags), "#6b4a35")
+    draw.ellipse((120, 60, 392, 400), fill=hair)
+    draw.ellipse((146, 120, 366, 390), fill=skin)
+    draw.ellipse((60, 410, 452, 800), fill=f"hsl({seed * 101 % 360}, 45%, 40%)")
+    for x in (205, 307):
+        draw.ellipse((x - 13, 235, x + 13, 261), fill="#201a2b")
+    start = next((angle for tag, angle in MOUTH.items() if tag in tags), 0)
+    draw.arc((206, 280, 306, 345), start + 20, start + 160, fill="#7a2430", width=9)
+    image.putpixel((0, 0), (seed // 65536 % 256, seed // 256 % 256, seed % 256))
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+ORDERS: dict[str, Callable[..., dict[str, Any]]] = {
+    "pool": pool,
+    "deliver": deliver,
+    "order": order,
+    "beat": beat,
+    "clear": clear,
+    "available": available,
+}
+
+
+def main() -> None:
+    call_command("migrate", verbosity=0)
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        wanted = json.loads(line)
+        answer = ORDERS[wanted.pop("order")](**wanted)
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""axe finds nothing serious on any page or state, light or dark, narrow or wide."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import expect
+
+AXE = next(Path(axe_playwright_python.__file__).parent.rglob("axe.min.js"))
+
+
+def serious(page: Any) -> list[str]:
+    page.add_script_tag(path=str(AXE))
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{violation['id']}: {node['target']} {node['failureSummary']}"
+        for violation in found["violations"]
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 1440])
+def test_no_serious_violation(scene: Any, visit: Any, scheme: str, width: int) -> None:
+    scene.order("pool", slug="second", name="Second style")
+    scene.deliver(["pink hair", "smiling"])
+    # axe is put into the page, which the page's own policy would rightly refuse.
+    page = visit(
+        "/",
+        width=width,
+        color_scheme=scheme,
+        bypass_csp=True,
+        expect_refusal=True,
+        reduced_motion="reduce",
+    )
+    page.get_by_text("Choose traits").click()
+    found = {"idle": serious(page)}
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator(".booth")).to_have_attribute("data-state", "ready")
+    page.get_by_text("Smaller sizes").click()
+    found["ready"] = serious(page)
+    page.get_by_role("button", name="Generate").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    found["trouble"] = serious(page)
+    address = page.locator(".strip a").first.get_attribute("href")
+    scene.order("beat")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator("[data-place]")).to_have_text("You are next")
+    found["waiting"] = serious(page)
+    for path in (address, "/about/", "/nowhere/"):
+        page.goto(path)
+        found[path] = serious(page)
+    assert found == {state: [] for state in found}

@@ -1,0 +1,54 @@
+"""The form's choices: pools and, for each, the traits its release can draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from webgui.buffer.models import Pool
+
+
+@dataclass(frozen=True)
+class TraitGroup:
+    name: str
+    field: str
+    tags: list[str]
+    chosen: str
+
+
+@dataclass(frozen=True)
+class PoolChoice:
+    slug: str
+    name: str
+    chosen: bool
+    groups: list[TraitGroup]
+
+
+def choices(posted: Mapping[str, str]) -> list[PoolChoice]:
+    """Every pool, with what was posted (nothing, on a first visit) still chosen."""
+    pools = list(Pool.objects.select_related("release").order_by("pk"))
+    slugs = [pool.slug for pool in pools]
+    first = posted.get("pool", "") if posted.get("pool") in slugs else next(iter(slugs), "")
+    return [
+        PoolChoice(pool.slug, pool.name, pool.slug == first, _groups(pool, posted))
+        for pool in pools
+    ]
+
+
+def _groups(pool: Pool, posted: Mapping[str, str]) -> list[TraitGroup]:
+    groups = []
+    for name, tags in pool.release.tag_groups.items():
+        field = _field(pool.slug, name)
+        groups.append(TraitGroup(name, field, sorted(tags), posted.get(field, "")))
+    return groups
+
+
+def _field(slug: str, group: str) -> str:
+    return f"tag.{slug}.{group}"
+
+
+def read(posted: Mapping[str, str]) -> tuple[str | None, list[str]]:
+    """The pool and the tags asked for; traits of the pools not chosen do not count."""
+    slug = posted.get("pool") or None
+    prefix = _field(slug or "", "")
+    return slug, [tag for name, tag in posted.items() if tag and name.startswith(prefix)]
