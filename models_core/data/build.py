@@ -16,6 +16,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -106,6 +109,14 @@ _artist: _Artist
 def _start(recipe: Recipe, out: Path) -> None:
     global _artist
     _artist = _Artist(recipe, out)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this worker when the build was killed: the pool's pipes alone would keep it for ever."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _draw(place: tuple[int, int]) -> dict[str, Any]:

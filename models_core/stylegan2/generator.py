@@ -158,7 +158,7 @@ class SynthesisBlock(nn.Module):
         if self.first:
             x = self.const.unsqueeze(0).repeat(ws.shape[0], 1, 1, 1)
         else:
-            assert x is not None  # noqa: S101  made by the block below
+            assert x is not None  # noqa: S101  given by the block before
             x = self.conv0(x, next(layers), noise_mode)
         x = self.conv1(x, next(layers), noise_mode)
         rgb = self.torgb(x, next(layers))
