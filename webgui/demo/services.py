@@ -52,6 +52,7 @@ class Plan:
             **os.environ,
             PREFIX + "HOME": str(self.home),
             PREFIX + "BROKER_URL": self.broker_url,
+            "DJANGO_SETTINGS_MODULE": "webgui.config.settings",
             "PYTHONUNBUFFERED": "1",
         }
 

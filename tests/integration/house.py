@@ -1,0 +1,135 @@
+"""The whole service as real processes on loopback, the demo's own, one by one at our command."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from generator_worker.outbox import Outbox
+from webgui.demo import services
+from webgui.demo.process import Process
+
+SERVICES = {
+    "broker": services.broker,
+    "sftp": services.sftp,
+    "server": services.server_worker,
+    "generator": services.generator,
+}
+
+
+class House:
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.web = socket.create_server(("127.0.0.1", 0))
+        self.plan = services.plan(home, self.web)
+        self.outbox = Outbox(home / "worker" / "outbox")
+        self.processes: dict[str, Process] = {}
+
+    def start(self, *names: str) -> None:
+        for name in names:
+            self.processes[name] = Process(SERVICES[name](self.plan))
+            self.processes[name].start()
+
+    def pid(self, name: str) -> int:
+        return self.processes[name]._popen.pid
+
+    def child(self, name: str) -> int:
+        """The pool's process of a Celery worker."""
+        main = self.pid(name)
+        return int(Path(f"/proc/{main}/task/{main}/children").read_text().split()[0])
+
+    def kill(self, name: str) -> None:
+        os.kill(self.pid(name), signal.SIGKILL)
+        self.processes[name]._popen.wait()
+
+    def stop(self, name: str, patience: float = 15) -> bool:
+        """Ask to stop; whether it did so in time."""
+        process = self.processes[name]
+        process.end()
+        ended = process.ended(time.monotonic() + patience)
+        process.sweep()
+        return ended
+
+    def end(self) -> None:
+        for process in self.processes.values():
+            process.sweep()
+        for sock in (self.web, self.plan.sftp):
+            sock.close()
+
+    def manage(self, *arguments: str) -> str:
+        env = {**self.plan.server_env, "STYLEDIFFUSER_DATABASE_URL": ""}
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments], capture_output=True, text=True, env=env
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def rows(self, sql: str, *arguments: Any) -> list[tuple]:
+        with sqlite3.connect(self.home / "db.sqlite3", timeout=20) as database:
+            return database.execute(sql, arguments).fetchall()
+
+    def open_pool(self, slug: str, bundle: Path, images: int, batch_size: int) -> None:
+        """A pool that wants so many images, and so has them ordered within seconds."""
+        sizes = ["--low", str(images), "--high", str(images), "--batch-size", str(batch_size)]
+        self.manage("load_release", str(bundle), "--pool", slug, "--activate", *sizes)
+
+    def batches(self, slug: str) -> list[tuple[str, str, str]]:
+        """(id, state, reason) of the pool's batches."""
+        found = self.rows(
+            "SELECT b.id, b.state, b.reason FROM buffer_batch b JOIN buffer_pool p "
+            "ON p.id = b.pool_id WHERE p.slug = ? ORDER BY b.ordered_at",
+            slug,
+        )
+        return [(_dashed(batch_id), state, reason) for batch_id, state, reason in found]
+
+    def available(self, slug: str) -> int:
+        return self.rows(
+            "SELECT count(*) FROM buffer_avatar a JOIN buffer_pool p ON p.id = a.pool_id "
+            "WHERE p.slug = ? AND a.state = 'available'",
+            slug,
+        )[0][0]
+
+    def drawing(self, slug: str) -> float:
+        """How far the pool's open batch is, 0 while none is begun."""
+        found = self.rows(
+            "SELECT b.fraction FROM buffer_batch b JOIN buffer_pool p ON p.id = b.pool_id "
+            "WHERE p.slug = ? AND b.state = 'ordered'",
+            slug,
+        )
+        return max((fraction for (fraction,) in found), default=0.0)
+
+    def log(self, name: str) -> str:
+        return self.processes[name].service.log.read_text(errors="replace")
+
+    def wait(self, what: str, holds: Callable[[], Any], seconds: float = 40) -> None:
+        deadline = time.monotonic() + seconds
+        while not holds():
+            if time.monotonic() > deadline:
+                tails = "".join(
+                    f"\n--- {name}\n{self.log(name)[-3000:]}" for name in self.processes
+                )
+                raise AssertionError(f"Not within {seconds:.0f} s: {what}{tails}")
+            time.sleep(0.1)
+
+
+def _dashed(batch_id: str) -> str:
+    """SQLite keeps UUIDs without dashes."""
+    parts = (batch_id[:8], batch_id[8:12], batch_id[12:16], batch_id[16:20], batch_id[20:])
+    return "-".join(parts)
+
+
+def copy_of(bundle: Path, target: Path) -> Path:
+    """The same weights under another title, so another release."""
+    shutil.copytree(bundle, target)
+    text = (target / "release.json").read_text()
+    (target / "release.json").write_text(text.replace("Tiny heads", target.name))
+    return target

@@ -1,0 +1,99 @@
+"""One avatar's way from order to receipt, and the ways it can be disturbed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from tests.integration.house import House, copy_of
+
+
+def test_an_order_is_drawn_delivered_ingested_and_receipted(house: House, bundle: Path):
+    house.open_pool("first", bundle, images=6, batch_size=6)
+    house.wait("6 avatars", lambda: house.available("first") == 6, 90)
+    ((batch_id, state, _),) = house.batches("first")
+    assert state == "ingested"
+    house.wait("an empty outbox", lambda: not house.outbox.waiting())
+    assert (house.home / "worker" / "outbox" / "settled" / batch_id).exists()
+    inbox = house.home / "sftp" / "inbox"
+    assert [*(inbox / "new").iterdir(), *(inbox / "tmp").iterdir()] == []
+    seeds = house.rows("SELECT seed FROM buffer_avatar")
+    assert len(set(seeds)) == 6
+    (worker,) = house.rows("SELECT name, device, images_per_minute FROM fleet_worker")
+    assert worker[0] == "demo"
+
+
+def mid_batch(house: House, bundle: Path, slug: str) -> None:
+    house.open_pool(slug, bundle, images=32, batch_size=32)
+    house.wait(f"{slug}'s batch being drawn", lambda: house.drawing(slug) > 0.1)
+
+
+def test_killing_the_drawing_process_costs_only_time(house: House, bundle: Path):
+    mid_batch(house, bundle, "child-killed")
+    os.kill(house.child("generator"), signal.SIGKILL)
+    house.wait("32 avatars", lambda: house.available("child-killed") == 32, 90)
+    assert [state for _, state, _ in house.batches("child-killed")] == ["ingested"]
+
+
+def test_killing_the_whole_worker_costs_only_time(house: House, bundle: Path):
+    mid_batch(house, bundle, "main-killed")
+    child = house.child("generator")
+    house.kill("generator")
+    house.wait("the child's end", lambda: not Path(f"/proc/{child}").exists(), 5)
+    house.start("generator")
+    house.wait("32 avatars", lambda: house.available("main-killed") == 32, 90)
+    assert [state for _, state, _ in house.batches("main-killed")] == ["ingested"]
+
+
+def test_a_stopped_worker_hands_its_batch_back(house: House, bundle: Path):
+    mid_batch(house, bundle, "stopped")
+    assert house.stop("generator")
+    assert house.available("stopped") == 0
+    house.start("generator")
+    house.wait("32 avatars", lambda: house.available("stopped") == 32, 90)
+
+
+def test_an_unknown_release_is_refused_once_and_the_server_knows_why(
+    house: House, bundle: Path, tmp_path: Path
+):
+    house.open_pool("unknown", copy_of(bundle, tmp_path / "elsewhere"), images=4, batch_size=4)
+    house.wait("a refusal", lambda: any(row[1] == "failed" for row in house.batches("unknown")))
+    (trouble,) = house.rows("SELECT trouble FROM buffer_pool WHERE slug = 'unknown'")[0]
+    assert "This worker does not have release" in trouble
+    assert "STYLEDIFFUSER_RELEASES" in trouble
+    before = len(house.batches("unknown"))
+    time.sleep(5)
+    assert len(house.batches("unknown")) == before <= 2
+    house.rows("UPDATE buffer_pool SET paused = 1 WHERE slug = 'unknown'")
+
+
+def test_batches_wait_on_the_workers_disk_while_the_server_is_away(house: House, bundle: Path):
+    assert house.stop("sftp")
+    # The listening socket stays open and nobody answers: the worst of the ways to be away.
+    house.open_pool("away", bundle, images=4, batch_size=4)
+    house.wait("a spooled batch", house.outbox.waiting)
+    house.wait("a failed delivery", lambda: "Not delivered" in house.log("generator"))
+    assert house.available("away") == 0
+    house.start("sftp")
+    house.wait("4 avatars", lambda: house.available("away") == 4, 60)
+    house.wait("an empty outbox", lambda: not house.outbox.waiting())
+
+
+def test_a_killed_broker_is_got_over(house: House, bundle: Path):
+    house.kill("broker")
+    time.sleep(1)
+    house.start("broker")
+    house.open_pool("broker-killed", bundle, images=4, batch_size=4)
+    house.wait("4 avatars", lambda: house.available("broker-killed") == 4, 60)
+    house.wait("an empty outbox", lambda: not house.outbox.waiting())
+
+
+def test_nothing_was_lost_or_doubled(house: House):
+    """After all of the above, every image counts once and every batch is settled."""
+    doubled = house.rows("SELECT digest FROM buffer_avatar GROUP BY digest HAVING count(*) > 1")
+    assert doubled == []
+    states = {state for (state,) in house.rows("SELECT state FROM buffer_batch")}
+    assert states <= {"ingested", "failed"}
+    assert house.outbox.waiting() == []
