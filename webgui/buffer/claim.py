@@ -146,35 +146,39 @@ def take(pool: Pool, tags: Sequence[str], client: str) -> Avatar | None:
 
 
 def _pick(pool: Pool, tags: Sequence[str]) -> Avatar | None:
-    """A random available avatar, locked where the database can lock a row.
+    """A random available avatar.
 
     The keys lie at random on a ring: the first one at or after a random place is the pick, found
     by an index in one step however full the buffer is.
     """
     start = random_key()
-    offered = available(pool, tags)
-    column = "offered__key" if tags else "key"
-    ahead = offered.filter(**{f"{column}__gte": start}).order_by(column)
-    behind = offered.filter(**{f"{column}__lt": start}).order_by(column)
-    for part in (ahead, behind):
-        if (found := part.select_for_update(skip_locked=True, of=("self",)).first()) is not None:
-            return found
+    offers = offers_with(pool, tags) if tags else offers_of(pool)
+    for part in (offers.filter(key__gte=start), offers.filter(key__lt=start)):
+        if (found := part.order_by("key").first()) is not None:
+            return found.avatar if isinstance(found, AvatarTag) else found
     return None
 
 
-def available(pool: Pool, tags: Sequence[str] = ()) -> QuerySet[Avatar]:
-    """Avatars for the taking. With tags the scarcest one leads, so that the walk along its index
-    is short, and the others are looked up one by one."""
-    if not tags:
-        return Avatar.objects.filter(pool=pool, state=Avatar.State.AVAILABLE)
+def offers_of(pool: Pool) -> QuerySet[Avatar]:
+    """Available avatars, passing over those another claim has in hand."""
+    offers = Avatar.objects.filter(pool=pool, state=Avatar.State.AVAILABLE)
+    return offers.select_for_update(skip_locked=True, of=("self",))
+
+
+def offers_with(pool: Pool, tags: Sequence[str]) -> QuerySet[AvatarTag]:
+    """Available avatars with these tags. The scarcest tag leads, so that the walk along its index
+    is short; the others are looked up one by one.
+
+    Nothing is locked here: `take` locks the avatar's row before its tags' rows, and a second
+    order would be a deadlock.
+    """
     shares = pool.release.tag_shares
     lead, *others = sorted(tags, key=lambda tag: shares.get(tag, 0.0))
-    found = Avatar.objects.filter(
-        state=Avatar.State.AVAILABLE, offered__pool=pool, offered__tag=lead
-    )
+    offers = AvatarTag.objects.select_related("avatar").filter(pool=pool, tag=lead)
     for tag in others:
-        found = found.filter(Exists(AvatarTag.objects.filter(avatar=OuterRef("pk"), tag=tag)))
-    return found
+        same = AvatarTag.objects.filter(avatar=OuterRef("avatar"), tag=tag)
+        offers = offers.filter(Exists(same))
+    return offers
 
 
 def _claim(pool: Pool, tags: tuple[str, ...], client: str) -> Claim:

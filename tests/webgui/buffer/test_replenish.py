@@ -1,0 +1,265 @@
+"""Orders: enough, not too many, never lost, and no storm when they fail."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from generator_worker.contract import GENERATE_BATCH, BatchFailed, GenerateBatch
+from tests.webgui.making import make_batch, make_pool, make_release, make_worker, stock
+from webgui.buffer import orders
+from webgui.buffer.claim import claim
+from webgui.buffer.models import Batch, Pool
+from webgui.buffer.progress import patience
+from webgui.buffer.replenish import level, note_trouble, reconcile, refused, replenish
+from webgui.fleet.models import Worker
+from webgui.registry.models import Release
+
+
+def ordered(pool: Pool) -> int:
+    return Batch.objects.filter(pool=pool, state=Batch.State.ORDERED).count()
+
+
+def ingest_all(pool: Pool) -> None:
+    """What is under way arrives."""
+    for batch in Batch.objects.filter(pool=pool, state=Batch.State.ORDERED):
+        stock(pool, batch.count)
+        Batch.objects.filter(pk=batch.pk).update(state=Batch.State.INGESTED)
+
+
+def failure(batch: Batch, **changes: object) -> BatchFailed:
+    return BatchFailed(
+        **(
+            {"batch_id": batch.pk, "worker": "w1", "attempt": batch.attempt, "reason": "no"}
+            | changes
+        )
+    )
+
+
+def test_nothing_is_ordered_while_no_worker_lives(pool: Pool) -> None:
+    assert replenish() == 0
+
+
+def test_the_order_says_all_a_worker_needs(pool: Pool, worker: Worker, sent: list) -> None:
+    replenish()
+    task, message, queue = sent[0]
+    order = GenerateBatch.read(message)
+    batch = Batch.objects.get(pk=order.batch_id)
+    assert (task, queue) == (GENERATE_BATCH, "generate")
+    assert (order.pool, order.count, order.attempt) == ("toon", 4, 1)
+    assert order.release_digest == pool.release.digest
+    assert order.base_seed == batch.base_seed
+
+
+def test_no_more_is_in_flight_than_the_fleet_can_be_behind_by(pool: Pool, worker: Worker) -> None:
+    assert replenish() == 2  # of the four batches that high asks for
+    assert replenish() == 0
+    make_worker("w2")
+    assert replenish() == 2
+
+
+def test_from_below_low_it_fills_to_high_and_then_rests(pool: Pool, worker: Worker) -> None:
+    for _ in range(4):
+        replenish()
+        ingest_all(pool)
+    assert level(pool).available == 16
+    assert replenish() == 0
+    for _ in range(8):  # down to low, not below
+        claim(client="visitor:a")
+    assert replenish() == 0
+    claim(client="visitor:a")
+    assert replenish() == 2
+    ingest_all(pool)
+    assert level(pool).available == 15
+    assert replenish() == 1  # above low, and yet not full
+
+
+def test_what_is_under_way_counts(pool: Pool, worker: Worker) -> None:
+    make_worker("w2")
+    make_worker("w3")
+    assert replenish() == 4
+    Batch.objects.filter(pool=pool).update(state=Batch.State.DELIVERED)
+    assert replenish() == 0
+
+
+def test_those_in_line_are_counted_too(pool: Pool) -> None:
+    for number in range(5):
+        make_worker(f"w{number}")
+    for _ in range(4):
+        claim(client="visitor:a")
+    assert replenish() == 5  # 16 for the buffer, 4 for the line
+
+
+def test_the_emptiest_pool_comes_first(pool: Pool, worker: Worker, settings) -> None:
+    settings.BATCHES_PER_WORKER = 1
+    stock(pool, 6)
+    other = make_pool("pixel")
+    stock(other, 1)
+    assert replenish() == 1
+    assert (ordered(other), ordered(pool)) == (1, 0)
+
+
+@pytest.mark.parametrize("why", ["paused", "backing off", "retired release"])
+def test_some_pools_are_ordered_nothing(pool: Pool, worker: Worker, why: str) -> None:
+    if why == "paused":
+        Pool.objects.update(paused=True)
+    elif why == "backing off":
+        note_trouble(pool, "x")
+    else:
+        Release.objects.update(state=Release.State.RETIRED)
+    assert replenish() == 0
+
+
+def test_seeds_do_not_overlap(pool: Pool) -> None:
+    for number in range(10):
+        make_worker(f"w{number}")
+    Pool.objects.update(high_watermark=80)
+    replenish()
+    seeds = [s for b in Batch.objects.all() for s in range(b.base_seed, b.base_seed + b.count)]
+    assert len(set(seeds)) == len(seeds) == 80
+
+
+def test_tags_someone_waits_for_are_ordered_to_measure(
+    pool: Pool, worker: Worker, sent: list
+) -> None:
+    stock(pool, 16, ("black hair",))
+    claim("toon", ["pink hair", "smiling"], client="visitor:a")
+    assert replenish() >= 1
+    batch = Batch.objects.get(state=Batch.State.ORDERED, params={"tags": ["pink hair", "smiling"]})
+    assert batch.count == 2
+    assert sent[0][1]["params"] == {"tags": ["pink hair", "smiling"]}
+    replenish()
+    assert Batch.objects.exclude(params={}).count() == 1  # it is under way already
+
+
+def test_two_beats_do_not_double_the_work(pool: Pool, worker: Worker) -> None:
+    replenish()
+    replenish()
+    assert ordered(pool) == 2
+    batch = Batch.objects.first()
+    assert batch is not None
+    Batch.objects.filter(pk=batch.pk).update(deadline=timezone.now() - timedelta(seconds=1))
+    assert reconcile() + reconcile() == 1
+
+
+class TestLostOrders:
+    def overdue(self, pool: Pool, **fields: object) -> Batch:
+        return make_batch(pool, deadline=timezone.now() - timedelta(seconds=1), **fields)
+
+    def test_it_is_rung_for_again(self, pool: Pool, worker: Worker, sent: list) -> None:
+        batch = self.overdue(pool)
+        assert reconcile() == 1
+        batch.refresh_from_db()
+        assert (batch.state, batch.attempt) == (Batch.State.ORDERED, 2)
+        assert batch.deadline > timezone.now()
+        assert sent[-1][1]["attempt"] == 2
+        assert sent[-1][1]["base_seed"] == batch.base_seed
+
+    def test_without_a_worker_no_attempt_is_used_up(self, pool: Pool, sent: list) -> None:
+        batch = self.overdue(pool)
+        reconcile()
+        reconcile()
+        batch.refresh_from_db()
+        assert (batch.state, batch.attempt, sent) == (Batch.State.OVERDUE, 1, [])
+        assert level(pool).under_way == 0
+        make_worker()
+        assert reconcile() == 1
+
+    def test_three_attempts_are_enough(self, pool: Pool, worker: Worker) -> None:
+        batch = self.overdue(pool)
+        for _ in range(2):
+            reconcile()
+            Batch.objects.update(deadline=timezone.now() - timedelta(seconds=1))
+        assert reconcile() == 0
+        batch.refresh_from_db()
+        assert (batch.state, batch.attempt) == (Batch.State.FAILED, 3)
+        assert "3 attempts" in batch.reason
+        pool.refresh_from_db()
+        assert "3 attempts" in pool.trouble and pool.pause > 0
+
+    def test_one_nobody_wants_any_more_is_let_go(self, pool: Pool, worker: Worker) -> None:
+        stock(pool, 16)
+        batch = self.overdue(pool)
+        assert reconcile() == 0
+        batch.refresh_from_db()
+        pool.refresh_from_db()
+        assert (batch.state, pool.failures) == (Batch.State.FAILED, 0)
+
+    def test_begun_and_then_silence_is_noticed_before_the_deadline(
+        self, pool: Pool, worker: Worker
+    ) -> None:
+        silent = timezone.now() - timedelta(seconds=60)
+        begun = make_batch(pool, fraction=0.5, progress_at=silent)
+        drawn = make_batch(pool, fraction=1, progress_at=silent)
+        assert reconcile() == 1
+        begun.refresh_from_db()
+        drawn.refresh_from_db()
+        assert (begun.attempt, drawn.attempt) == (2, 1)
+
+    def test_patience_grows_with_the_work(self, db: None) -> None:
+        assert patience(512) > patience(8)
+        assert patience(8, batches_ahead=2) > patience(8)
+        slow = patience(100)
+        make_worker(images_per_minute=600)
+        assert patience(100) < slow
+
+
+class TestRefusals:
+    def test_the_reason_is_seen_and_no_storm_follows(self, pool: Pool, worker: Worker) -> None:
+        replenish()
+        batch = Batch.objects.first()
+        assert batch is not None
+        reason = "release abc is unknown here; copy it to STYLEDIFFUSER_RELEASES"
+        assert refused(failure(batch, reason=reason))
+        batch.refresh_from_db()
+        pool.refresh_from_db()
+        assert batch.state == Batch.State.FAILED and reason in batch.reason
+        assert reason in pool.trouble
+        assert replenish() == 0
+
+    def test_pauses_double_up_to_ten_minutes(self, pool: Pool) -> None:
+        pauses = []
+        for _ in range(9):
+            note_trouble(pool, "again")
+            pool.refresh_from_db()
+            pauses.append(round(pool.pause))
+        assert pauses[:3] == [15, 30, 60]
+        assert pauses[-1] == 600
+
+    def test_an_earlier_attempts_refusal_changes_nothing(self, pool: Pool) -> None:
+        batch = make_batch(pool, attempt=2)
+        assert not refused(failure(batch, attempt=1))
+        assert not refused(failure(batch, batch_id=uuid.uuid4(), attempt=2))
+        batch.refresh_from_db()
+        assert batch.state == Batch.State.ORDERED
+
+    @pytest.mark.parametrize("state", [Batch.State.INGESTED, Batch.State.QUARANTINED])
+    def test_what_is_settled_stays_settled(self, pool: Pool, state: str) -> None:
+        batch = make_batch(pool, state=state)
+        assert not refused(failure(batch))
+
+
+def test_a_broker_that_is_down_costs_nothing_but_time(
+    pool: Pool, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_: object, **__: object) -> None:
+        raise ConnectionError("refused")
+
+    from webgui.config.celery import app
+
+    monkeypatch.setattr(app, "send_task", down)
+    assert replenish() == 2
+    batch = Batch.objects.first()
+    assert batch is not None and not orders.send_order(batch)
+    assert ordered(pool) == 2
+
+
+def test_another_release_is_not_made_for_a_pool_that_moved_on(pool: Pool, worker: Worker) -> None:
+    batch = make_batch(pool, deadline=timezone.now() - timedelta(seconds=1))
+    Pool.objects.update(release=make_release("newer"))
+    assert reconcile() == 0
+    batch.refresh_from_db()
+    assert batch.state == Batch.State.FAILED

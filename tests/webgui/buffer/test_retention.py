@@ -1,0 +1,81 @@
+"""What nobody will be served goes; what somebody has stays."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+
+from tests.webgui.making import deliver, make_batch
+from webgui.buffer.claim import claim
+from webgui.buffer.ingest import ingest
+from webgui.buffer.models import Avatar, AvatarTag, Pool
+from webgui.buffer.pictures import stored, variant
+from webgui.buffer.renditions import render
+from webgui.buffer.retention import prune
+from webgui.registry.models import Release
+
+
+def age(root: Path) -> None:
+    """As if every file had been there for two hours."""
+    past = time.time() - 7200
+    for path in root.rglob("*"):
+        os.utime(path, (past, past), follow_symlinks=False)
+
+
+@pytest.fixture
+def filled(pool: Pool, home: Path) -> Pool:
+    batch = make_batch(pool, count=3)
+    deliver(batch, tags=("smiling",))
+    ingest(batch.pk)
+    return pool
+
+
+def test_retired_releases_lose_what_was_never_claimed(filled: Pool, home: Path) -> None:
+    mine = claim(client="visitor:a").avatar
+    assert mine is not None
+    Release.objects.update(state=Release.State.RETIRED)
+    call_command("prune_buffer", "--dry-run")
+    assert Avatar.objects.count() == 3
+    call_command("prune_buffer")
+    assert Avatar.objects.get() == mine
+    assert stored(mine.digest).exists()
+    assert len(list((home / "media").rglob("*.png"))) == 1
+    assert not AvatarTag.objects.exists()
+
+
+def test_active_releases_lose_nothing(filled: Pool, home: Path) -> None:
+    age(home)
+    call_command("prune_buffer")
+    assert Avatar.objects.count() == 3
+    assert all(stored(avatar.digest).exists() for avatar in Avatar.objects.all())
+
+
+def test_orphans_go_once_they_are_old(filled: Pool, home: Path) -> None:
+    avatar = Avatar.objects.first()
+    assert avatar is not None
+    render(avatar, 64, "webp")
+    orphans = [stored("ab" * 32), variant("ab" * 32, 64, "webp")]
+    for orphan in orphans:
+        orphan.parent.mkdir(parents=True, exist_ok=True)
+        orphan.write_bytes(b"x")
+    other = home / "media" / "avatars" / "README"
+    other.write_text("not ours")
+    left = home / "media" / "staging" / "batch"
+    left.mkdir(parents=True)
+
+    assert prune().files == 0  # an ingest might be about to write their rows
+    age(home)
+    assert prune().files == 2
+    assert not any(orphan.exists() for orphan in orphans) and not left.exists()
+    assert other.exists() and stored(avatar.digest).exists()
+    assert variant(avatar.digest, 64, "webp").exists()
+
+
+def test_the_clock_leaves_retired_releases_alone(filled: Pool) -> None:
+    Release.objects.update(state=Release.State.RETIRED)
+    call_command("prune_buffer", "--orphans-only")
+    assert Avatar.objects.count() == 3
