@@ -11,6 +11,8 @@ $(function () {
   const STRIP_LENGTH = 12;
   const FIRST_PAUSE = 1, LONGEST_PAUSE = 8;  // seconds between two looks at a ticket
   const PATIENCE = 8;  // looks in a row that may go unanswered
+  const CURTAIN = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 150;  // ms to close
+  let closed = Promise.resolve();  // until then the picture must not be changed
   let waiting = null;  // the timer of the next look
 
   // Saying things -----------------------------------------------------------------------------
@@ -25,7 +27,7 @@ $(function () {
   function trouble(notice, pause) {
     leaveLine();
     setState("trouble");
-    $(".result").prop("hidden", true);
+    $(".result, #portrait").prop("hidden", true);
     $(".trouble").prop("hidden", false).find("h2").text(notice.title);
     $("[data-what]").text(notice.what
       + (pause ? " Try again in " + inWords(pause, pause > 1 ? " seconds." : " second.", " minutes.") : ""));
@@ -72,6 +74,7 @@ $(function () {
     $go.attr("aria-disabled", "true");
     $(".trouble").prop("hidden", true);
     setState("working");
+    closed = new Promise((done) => setTimeout(done, CURTAIN));
     say("");
     const request = {
       method: "POST",
@@ -158,6 +161,7 @@ $(function () {
     event.preventDefault();
     leaveLine();
     setState("idle");
+    $("#portrait").prop("hidden", true);
     say("You left the line.");
   }
 
@@ -169,7 +173,7 @@ $(function () {
   function show(avatar) {
     const picture = new Image();
     picture.src = sized(avatar.image, 512, "png");
-    picture.decode().then(() => {
+    Promise.all([picture.decode(), closed]).then(() => {
       leaveLine();
       $("#portrait").attr({ src: picture.src, alt: describe(avatar.tags) }).prop("hidden", false);
       $(".traits").empty().append(avatar.tags.map((tag) => $("<li>").text(tag)));

@@ -26,7 +26,7 @@ from PIL import Image, ImageDraw  # noqa: E402
 
 from generator_worker.contract import Heartbeat, Manifest, ManifestImage  # noqa: E402
 from webgui.buffer import ingest  # noqa: E402
-from webgui.buffer.models import Avatar, Batch, Pool, Ticket  # noqa: E402
+from webgui.buffer.models import Avatar, Batch, ClaimKey, Pool, Ticket  # noqa: E402
 from webgui.fleet import roster  # noqa: E402
 from webgui.fleet.models import Worker  # noqa: E402
 from webgui.registry.models import Release  # noqa: E402
@@ -119,11 +119,11 @@ def beat() -> dict[str, Any]:
 
 def clear() -> dict[str, Any]:
     """An empty buffer and no worker: the scene every test starts from."""
-    Worker.objects.all().delete()
-    Ticket.objects.update(state=Ticket.State.EXPIRED)
-    Avatar.objects.filter(state=Avatar.State.AVAILABLE).update(state=Avatar.State.RETIRED)
-    Batch.objects.filter(state=Batch.State.ORDERED).update(state=Batch.State.FAILED)
-    Pool.objects.exclude(slug="toon").filter(avatars=None).delete()
+    Ticket.objects.filter(state=Ticket.State.WAITING).update(state=Ticket.State.EXPIRED)
+    Ticket.objects.filter(state=Ticket.State.SERVED).delete()
+    for rows in (Worker, ClaimKey, Avatar, Batch):
+        rows.objects.all().delete()
+    Pool.objects.exclude(slug="toon").delete()
     shutil.rmtree(settings.SFTP_ROOT / "inbox" / "new", ignore_errors=True)
     return {}
 

@@ -51,7 +51,8 @@ def test_click_see_download_reload_find(scene: Any, visit: Any, width: int) -> N
     expect(kept).to_have_count(1)
     expect(kept).to_have_attribute("alt", "Cartoon avatar: pink hair, smiling")
     kept.scroll_into_view_if_needed()
-    page.wait_for_function("document.querySelector('.strip img').naturalWidth === 256")
+    kept.evaluate("img => img.decode()")
+    assert kept.evaluate("img => img.naturalWidth") == 256
 
 
 def test_each_click_brings_another_and_the_strip_grows(scene: Any, visit: Any) -> None:

@@ -35,6 +35,11 @@ def choices(posted: Mapping[str, str]) -> list[PoolChoice]:
     ]
 
 
+def chosen_tags(pools: list[PoolChoice]) -> list[str]:
+    own = (group for pool in pools if pool.chosen for group in pool.groups)
+    return [group.chosen for group in own if group.chosen]
+
+
 def _groups(pool: Pool, posted: Mapping[str, str]) -> list[TraitGroup]:
     groups = []
     for name, tags in pool.release.tag_groups.items():

@@ -108,7 +108,7 @@ def _booth(
         "notices": words.NOTICES,
         "pools": pools,
         "any_traits": any(pool.groups for pool in pools),
-        "traits_chosen": any(group.chosen for pool in pools for group in pool.groups),
+        "traits_chosen": ", ".join(chooser.chosen_tags(pools)),
         "sizes": SMALLER_SIZES,
         "strip": strip,
         "blanks": range(SHORTEST_STRIP - len(strip)),
