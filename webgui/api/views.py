@@ -22,6 +22,7 @@ from webgui.buffer.problems import NotFound
 from webgui.buffer.progress import outlook
 from webgui.buffer.replenish import level
 
+from .errors import PROBLEM_TYPE
 from .serializers import (
     AvatarSerializer,
     ClaimSerializer,
@@ -31,8 +32,13 @@ from .serializers import (
 )
 from .throttles import ClaimThrottle
 
-PROBLEM = OpenApiResponse(ProblemSerializer, description="A problem, as RFC 9457 has it.")
 FOREVER = 365 * 24 * 3600
+
+
+def problems(*statuses: int) -> dict[Any, OpenApiResponse]:
+    """For the document: these answers are RFC 9457 problems."""
+    answer = OpenApiResponse(ProblemSerializer, description="A problem; see its `code`.")
+    return {(status, PROBLEM_TYPE): answer for status in statuses}
 
 
 class Resource(APIView):
@@ -68,10 +74,11 @@ class AvatarsView(Resource):
             )
         ],
         responses={
-            201: AvatarSerializer, 202: TicketSerializer, 400: PROBLEM, 409: PROBLEM,
-            413: PROBLEM, 415: PROBLEM, 429: PROBLEM, 503: PROBLEM,
+            201: AvatarSerializer,
+            202: TicketSerializer,
+            **problems(400, 409, 413, 415, 429, 503),
         },
-    )  # fmt: skip
+    )
     def post(self, request: Request) -> Response:
         body = ClaimSerializer(data=request.data)
         body.is_valid(raise_exception=True)
@@ -85,7 +92,7 @@ class AvatarsView(Resource):
 
 
 class AvatarView(Resource):
-    @extend_schema(summary="A claimed avatar", responses={200: AvatarSerializer, 404: PROBLEM})
+    @extend_schema(summary="A claimed avatar", responses={200: AvatarSerializer, **problems(404)})
     def get(self, request: Request, avatar_id: UUID) -> Response:
         return Response(avatar_body(request, find_avatar(avatar_id)))
 
@@ -94,7 +101,7 @@ class TicketView(Resource):
     @extend_schema(
         summary="A ticket and how it stands",
         description="Asking keeps the ticket alive; one that nobody asks for expires.",
-        responses={200: TicketSerializer, 404: PROBLEM},
+        responses={200: TicketSerializer, **problems(404)},
     )
     def get(self, request: Request, ticket_id: UUID) -> Response:
         ticket = tickets.poll(ticket_id)
@@ -126,9 +133,10 @@ class ImageView(Resource):
         responses={
             (200, "image/png"): OpenApiTypes.BINARY,
             (200, "image/webp"): OpenApiTypes.BINARY,
-            304: None, 400: PROBLEM, 404: PROBLEM,
+            304: None,
+            **problems(400, 404),
         },
-    )  # fmt: skip
+    )
     def get(self, request: Request, avatar_id: UUID) -> HttpResponse:
         size = renditions.read_size(request.query_params.get("size"))
         format = renditions.read_format(request.query_params.get("format"))

