@@ -113,7 +113,8 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Generator:
 def build(generator_config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> Generator:
     """A generator with these weights; CheckpointError names the first tensor that does not fit."""
     try:
-        generator = Generator(**generator_config)
+        with torch.device("meta"):  # shapes only: a wrong configuration allocates nothing
+            generator = Generator(**generator_config)
     except (TypeError, ValueError, ZeroDivisionError, RuntimeError) as error:
         raise CheckpointError(f"the generator's configuration is not usable: {error}") from error
     expected = generator.state_dict()
@@ -133,8 +134,12 @@ def build(generator_config: Mapping[str, Any], state_dict: Mapping[str, Tensor])
             raise CheckpointError(f"{name} is {found}, but the configuration asks for {asked}")
         if not value.isfinite().all():
             raise CheckpointError(f"{name} holds values that are no numbers (infinite or NaN)")
-    generator.load_state_dict(state_dict)
-    return generator.float().eval().requires_grad_(False)
+    own = {
+        name: value.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+        for name, value in state_dict.items()
+    }
+    generator.load_state_dict(own, assign=True)
+    return generator.eval().requires_grad_(False)
 
 
 def _check_tags(config: Mapping[str, Any], groups: TagGroups) -> None:
