@@ -20,6 +20,7 @@ import pytest
 from .browser import ARGUMENTS, CHROMIUM
 
 REPO = Path(__file__).resolve().parents[2]
+PATIENCE = 15_000  # ms; nothing takes this long unless the machine is busy with other things
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -142,8 +143,9 @@ def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
         yield browser
@@ -160,12 +162,16 @@ def visit(chromium: Any, scene: Scene) -> Iterator[Callable[..., Any]]:
     errors: list[str] = []
 
     def open_page(
-        path: str = "/", width: int = 1280, expect_refusal: bool = False, **options: Any
+        path: str = "/",
+        width: int = 1280,
+        height: int = 800,
+        expect_refusal: bool = False,
+        **options: Any,
     ) -> Any:
         context = chromium.new_context(
-            viewport={"width": width, "height": 800}, base_url=scene.url, **options
+            viewport={"width": width, "height": height}, base_url=scene.url, **options
         )
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
 

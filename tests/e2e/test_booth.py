@@ -150,6 +150,14 @@ def test_by_keyboard_alone(scene: Any, visit: Any) -> None:
     expect(page.get_by_role("link", name="Download PNG")).to_be_focused()
 
 
+@pytest.mark.parametrize(("width", "height"), [(320, 568), (844, 390), (768, 1024), (1280, 720)])
+def test_button_is_seen_without_scrolling(visit: Any, width: int, height: int) -> None:
+    page = visit("/", width=width, height=height)
+    box = page.locator("[type=submit]").bounding_box()
+    assert box["y"] + box["height"] <= height
+    assert box["height"] >= 44  # a finger's width
+
+
 def test_picture_takes_its_place_without_moving_anything(scene: Any, visit: Any) -> None:
     scene.deliver(["pink hair"])
     page = visit("/")
