@@ -11,6 +11,9 @@ from typing import IO
 # A plain SIGTERM would let Celery wait for the running batch however long it takes; as SIGQUIT
 # it waits for the soft shutdown's time, then hands the batch back. Read by billiard at import.
 os.environ["REMAP_SIGTERM"] = "SIGQUIT"
+# A release has all its weights with it: nothing is ever looked up on the network.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TQDM_DISABLE", "1")  # progress bars make poor log lines
 
 
 def main() -> int:

@@ -30,7 +30,6 @@ class Service:
     env: Mapping[str, str]
     log: Path
     fds: tuple[int, ...] = ()
-    nice: int = 0
     last: bool = False
     """Ended after all others, which still talk to it while they stop."""
 
@@ -96,11 +95,9 @@ class Process:
         self._popen.wait()
 
 
-def _before_exec(nice: int) -> None:
+def _end_with_parent() -> None:
     """In the new process. Should the supervisor be killed, the kernel asks its children to stop."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if nice:
-        os.nice(nice)
 
 
 def _session(leader: int) -> Iterator[int]:

@@ -126,8 +126,7 @@ def server_worker(plan: Plan) -> Service:
 
 def generator(plan: Plan) -> Service:
     argv = [sys.executable, "-m", "generator_worker"]
-    # Visitors go first: drawing uses what the web server leaves.
-    return Service("the generator", argv, plan.worker_env, plan.log("generator"), nice=5)
+    return Service("the generator", argv, plan.worker_env, plan.log("generator"))
 
 
 def web(plan: Plan) -> Service:

@@ -10,7 +10,7 @@ from types import FrameType
 
 from .process import Process, Service
 
-GRACE_SECONDS = 10.0
+GRACE_SECONDS = 8.0
 LOOK_SECONDS = 0.5
 
 Say = Callable[[str], None]
