@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 from collections.abc import Sequence
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from models_core.commands import CommandError, new_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Every command of every subpackage that has a `cli.py`."""
+    """Every command of every subpackage that has a `cli.py`.
+
+    The file alone is loaded, not the package around it, which may import torch: help is quick.
+    """
     parser, subparsers = new_parser()
     for path in sorted(Path(__file__).parent.glob("*/cli.py")):
-        module = importlib.import_module(f"models_core.{path.parent.name}.cli")
+        spec = spec_from_file_location(f"models_core.{path.parent.name}.cli", path)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"cannot load {path}")
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
         module.register(subparsers)
     return parser
 

@@ -14,13 +14,13 @@ from torch.nn import functional as F
 
 from models_core.critic.critic import BENIGN, Calibration, Critic
 from models_core.critic.examples import disturbed, to_input
-from models_core.critic.faults import FAULTS, harm
+from models_core.critic.faults import harm
 
 REAL_SHARE = 0.97  # of held-out real images, how many must be benign
 
 
 def held_out(
-    real: Sequence[np.ndarray], per_fault: int, dice: Generator, names: Sequence[str] = ()
+    real: Sequence[np.ndarray], per_fault: int, dice: Generator, faults: Sequence[str]
 ) -> tuple[Tensor, Tensor, list[str]]:
     """Real images (each frame's first) and single faults of known strength made from others.
 
@@ -30,7 +30,7 @@ def held_out(
     images: list[np.ndarray] = []
     strengths: list[float] = []
     labels: list[str] = []
-    for name in ("", *(names or FAULTS)):
+    for name in ("", *faults):
         count = 8 * per_fault if not name else per_fault
         for n in range(count):
             kind = real[n % len(real)]

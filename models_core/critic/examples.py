@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from glob import glob
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
-from models_core.critic.faults import harm
+from models_core.critic.faults import FAULTS, harm
 from models_core.data.dataset import ImageFolder
 
 
@@ -43,10 +46,14 @@ class Examples:
     """
 
     def __init__(
-        self, real: Sequence[np.ndarray], snapshots: Sequence[Snapshots], shares: Shares
+        self,
+        real: Sequence[np.ndarray],
+        snapshots: Sequence[Snapshots],
+        shares: Shares,
+        faults: Sequence[str] = tuple(FAULTS),
     ) -> None:
         self.real, self.snapshots = real, [group for group in snapshots if len(group.pixels)]
-        self.shares = shares
+        self.shares, self.faults = shares, list(faults)
 
     def batch(self, count: int, dice: Generator) -> tuple[Tensor, Tensor]:
         """Mostly pairs of a picture with and without a fault: only the fault tells them."""
@@ -68,10 +75,10 @@ class Examples:
         kind = self.real[int(dice.integers(len(self.real)))]
         image, other = kind[dice.integers(len(kind), size=2)].astype(np.float32) / 255
         strength = dice.random()
-        bad = harm(image, other, strength, dice)
+        bad = harm(image, other, strength, dice, str(dice.choice(self.faults)))
         if dice.random() < self.shares.two_faults:
             second = dice.random()
-            bad = harm(bad, other, second, dice)
+            bad = harm(bad, other, second, dice, str(dice.choice(self.faults)))
             strength = 1 - (1 - strength) * (1 - second)
         return [(image, 0.0), (bad, strength)]
 
@@ -95,13 +102,15 @@ def own_images(recipe: Mapping[str, Any]) -> Path:
     """The critic's own data set, which no other model is trained on; drawn when not there yet."""
     folder = Path(recipe["data"])
     if "draw" in recipe and not (folder / "dataset.json").exists():
-        from models_core.data.build import Recipe, build
+        from models_core.data.build import build
+        from models_core.data.recipe import Recipe
 
         draw = recipe["draw"]
-        source = Recipe.read(Path(draw["recipe"]))
-        # Another name gives other ids and so other splits; another seed gives other drawings.
-        own = source.redrawn(folder.name, draw["seed"]).with_count(draw["count"])
-        build(own, folder, processes=1)
+        source = Recipe.read(Path(draw["recipe"])).with_count(draw["count"])
+        own = source.redrawn(folder.name, draw["seed"])
+        # A fresh process: the builder forks, which libvips' and torch's threads do not survive.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            pool.submit(build, own, folder, processes=1).result()
     return folder
 
 
@@ -109,6 +118,14 @@ def real_images(recipe: Mapping[str, Any], split: str) -> list[np.ndarray]:
     """uint8 [n, size, size, 3] for each frame (whole, crop) that the recipe names."""
     folder, size = ImageFolder(own_images(recipe), split), recipe["network"]["size"]
     return [folder.pixels(kind, size) for kind in recipe["kinds"]]
+
+
+def made_faults(recipe: Mapping[str, Any]) -> list[str]:
+    """The faults to make: those the recipe names in `faults`, or all."""
+    names = list(recipe.get("faults", FAULTS))
+    if unknown := [name for name in names if name not in FAULTS]:
+        raise ValueError(f"no fault {unknown[0]!r}; there are {', '.join(FAULTS)}")
+    return names
 
 
 def read_snapshots(recipe: Mapping[str, Any]) -> list[Snapshots]:
@@ -122,7 +139,7 @@ def read_snapshots(recipe: Mapping[str, Any]) -> list[Snapshots]:
         size, tile = recipe["network"]["size"], row.get("tile")
         images = [
             part.resize((size, size), Image.Resampling.BICUBIC)
-            for file in sorted(Path().glob(row["files"]))
+            for file in sorted(glob(row["files"]))  # noqa: PTH207  may be absolute
             for part in _tiles(Image.open(file).convert("RGB"), tile)
         ]
         pixels = [np.asarray(image, dtype=np.uint8) for image in images]

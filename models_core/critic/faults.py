@@ -242,12 +242,9 @@ def spots(image: Pixels, strength: float, dice: Generator, other: Pixels) -> Pix
 # --- together -------------------------------------------------------------------------------
 
 
-def harm(
-    image: Pixels, other: Pixels, strength: float, dice: Generator, name: str | None = None
-) -> Pixels:
-    """One fault (any, or the named) of this strength; float32, clipped to 0…1."""
-    make = FAULTS[name or str(dice.choice(list(FAULTS)))]
-    return np.clip(make(image, strength, dice, other), 0, 1).astype(np.float32)
+def harm(image: Pixels, other: Pixels, strength: float, dice: Generator, name: str) -> Pixels:
+    """The named fault at this strength; float32, clipped to 0…1."""
+    return np.clip(FAULTS[name](image, strength, dice, other), 0, 1).astype(np.float32)
 
 
 def as_image(pixels: Pixels) -> Image.Image:

@@ -15,7 +15,13 @@ from torch.nn import functional as F
 
 from models_core.critic.calibrate import calibrate, held_out, report
 from models_core.critic.critic import Critic
-from models_core.critic.examples import Examples, Shares, read_snapshots, real_images
+from models_core.critic.examples import (
+    Examples,
+    Shares,
+    made_faults,
+    read_snapshots,
+    real_images,
+)
 from models_core.critic.network import CriticNetwork
 from models_core.training.run import Run, seed_step, update_average
 
@@ -37,6 +43,7 @@ class CriticTraining:
             real_images(run.recipe, "train"),
             read_snapshots(run.recipe),
             Shares(**run.recipe.get("shares", {})),
+            made_faults(run.recipe),
         )
         if state := run.load():
             self._restore(state)
@@ -104,12 +111,13 @@ def train(run: Run, *, steps: int | None = None) -> CriticTraining:
 
 def finish(run: Run, network: CriticNetwork, per_fault: int) -> dict[str, Any]:
     """Calibrate on the validation split, write `<run>/critic`, report on the test split."""
-    critic = Critic(network)
+    critic, faults = Critic(network), made_faults(run.recipe)
     dice = np.random.default_rng(run.recipe["training"]["seed"])
-    images, strengths, _ = held_out(real_images(run.recipe, "validation"), per_fault, dice)
-    critic.calibration = calibrate(critic.logits(images), strengths)
+    seen = held_out(real_images(run.recipe, "validation"), per_fault, dice, faults)
+    critic.calibration = calibrate(critic.logits(seen[0]), seen[1])
     critic.save(run.folder / "critic")
-    measured = report(critic, *held_out(real_images(run.recipe, "test"), per_fault, dice))
+    unseen = held_out(real_images(run.recipe, "test"), per_fault, dice, faults)
+    measured = report(critic, *unseen)
     (run.folder / "report.json").write_text(json.dumps(measured, indent=2) + "\n")
     return measured
 

@@ -52,8 +52,10 @@ class LoadedRelease:
 
     def __init__(self, bundle: Bundle, device: str) -> None:
         from models_core.critic.critic import Critic
+        from models_core.stylediffuser import pipeline
         from models_core.upscale.upscaler import Upscaler
 
+        self._stopped = pipeline.Aborted
         self.digest, self.manifest, self.device = bundle.digest, bundle.manifest, device
         params = bundle.manifest["params"]
         self.traits = Traits(bundle.manifest["tags"], params.get("rules", ()))
@@ -80,25 +82,28 @@ class LoadedRelease:
         """One draft a seed, in the seeds' order.
 
         `tags` are traits every image must have; the rest is drawn by the seed. `progress` gets
-        (denoising steps done, of) over all images; `abort` is asked before each of them and
+        (denoising steps done, of) over all images; `abort` is asked after each of them and
         stops by `Aborted`. Unknown tags and parameters are a `ReleaseError`.
         """
         asked = sampling_parameters(self.manifest["params"], params)
-        size = asked.pop("batch")
         drawn = [self.traits.draw(seed, tags) for seed in seeds]
-        drafts: list[Draft] = []
-        for start in range(0, len(seeds), size):
-            part = slice(start, start + size)
-            watch = _watch(start, len(seeds[part]), len(seeds), progress, abort)
-            watch(0, 1)
+
+        def watch(done: int, of: int) -> bool:
+            if progress is not None:
+                progress(done, of)
+            return abort is not None and abort()
+
+        try:
             images = self.pipeline(
-                seeds=list(seeds[part]),
-                tags=[list(names) for names in drawn[part]],
+                list(seeds),
+                [list(names) for names in drawn],
+                prefix=self.manifest["params"].get("prefix", ()),
                 callback=watch,
                 **asked,
             ).images
-            drafts += [Draft(*made) for made in zip(seeds[part], images, drawn[part], strict=True)]
-        return drafts
+        except self._stopped as stop:
+            raise Aborted(str(stop)) from stop
+        return [Draft(*made) for made in zip(seeds, images, drawn, strict=True)]
 
     def score(self, images: Sequence[Image]) -> list[float]:
         """The critic's score, 0 to 1; benign is 0.7 or more."""
@@ -111,24 +116,6 @@ class LoadedRelease:
     def upscale(self, images: Sequence[Image]) -> list[Image]:
         """Each image four times larger: 512x512 from a 128x128 draft."""
         return self._upscaler(images)
-
-
-def _watch(
-    before: int,
-    images: int,
-    total: int,
-    progress: Callable[[int, int], None] | None,
-    abort: Callable[[], bool] | None,
-) -> Callable[[int, int], None]:
-    """The pipeline's callback for one part of the work: (steps done, of) of these `images`."""
-
-    def step(done: int, of: int) -> None:
-        if abort is not None and abort():
-            raise Aborted("stopped as asked")
-        if progress is not None:
-            progress(before * of + images * done, total * of)
-
-    return step
 
 
 def _open_pipeline(folder: Path, device: str) -> Any:

@@ -14,10 +14,11 @@ RANGES: dict[str, tuple[float, float]] = {
     "truncation": (0.0, 2.0),
     "guidance": (0.0, 30.0),
     "adapter_scale": (0.0, 4.0),
-    "token_scale": (0.0, 4.0),
-    "batch": (1, 256),
+    "style_scale": (0.0, 4.0),
+    # Images at once. One at a time, a seed gives the same bits in any batch; more at once are
+    # the same up to rounding, and quicker on a GPU.
+    "batch_size": (1, 256),
 }
-DEFAULT_BATCH = 8  # images at once
 
 
 def sampling_parameters(
@@ -32,10 +33,7 @@ def sampling_parameters(
     for name in asked or {}:
         if name not in RANGES:
             raise ReleaseError(f"unknown parameter {name!r}; known are {', '.join(RANGES)}")
-    return {
-        name: _checked(name, value)
-        for name, value in {"batch": DEFAULT_BATCH, **known, **(asked or {})}.items()
-    }
+    return {name: _checked(name, value) for name, value in {**known, **(asked or {})}.items()}
 
 
 def _checked(name: str, value: Any) -> int | float:
@@ -45,4 +43,6 @@ def _checked(name: str, value: Any) -> int | float:
         raise ReleaseError(f"{name} must be {'an integer' if whole else 'a number'}, not {value!r}")
     if not low <= value <= high:
         raise ReleaseError(f"{name} must be from {low} to {high}, not {value}")
+    if name == "strength" and value == 0:
+        raise ReleaseError("strength must be above 0: at 0 there is nothing to enhance")
     return value

@@ -90,7 +90,6 @@ def test_a_vocabulary_that_cannot_be_drawn_from_is_refused(groups, rules, reason
 def test_parameters_are_the_releases_with_the_callers_over_them():
     defaults = {"steps": 10, "strength": 0.6, "rules": [], "size": 128}
     assert sampling_parameters(defaults, {"steps": 4}) == {
-        "batch": 8,
         "steps": 4,
         "strength": 0.6,
     }
@@ -104,6 +103,7 @@ def test_parameters_are_the_releases_with_the_callers_over_them():
         ({"steps": 2.5}, "an integer"),
         ({"steps": True}, "an integer"),
         ({"strength": "much"}, "a number"),
+        ({"strength": 0}, "nothing to enhance"),
         ({"strength": float("nan")}, "from 0.0 to 1.0"),
     ],
 )
