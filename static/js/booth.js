@@ -16,7 +16,9 @@ $(function () {
   let waiting = null;  // the timer of the next look
 
   // Saying things -----------------------------------------------------------------------------
-  const notices = JSON.parse($("#notices").text() || "{}");
+  const given = (id) => JSON.parse($("#" + id).text() || "{}");
+  const notices = given("notices");
+  const rules = given("rules");
   const say = (words) => $("#news").text(words);
   const setState = (state) => $booth.attr("data-state", state);
   const inWords = (seconds, unit, many) =>
@@ -232,10 +234,24 @@ $(function () {
     $(".filters").each(function () {
       $(this).prop("hidden", $(this).data("pool") !== pool);
     });
+    takeOffTheMenu(pool);
     const tags = chosenTags();
     $("#traits").prop("hidden", !$(".filters:not([hidden])").length)
       .find(".chosen").text(tags.join(", ") || "any");
     $("[data-clear]").prop("hidden", !tags.length);
+  }
+
+  // What the release never draws together with the traits chosen so far cannot be chosen.
+  function takeOffTheMenu(pool) {
+    $(".filters option").prop("disabled", false);
+    for (const { when: [field, tags], then: [otherField, allowed] } of rules[pool] || []) {
+      const $menu = $form.find("select").filter((_, el) => el.name === field);
+      const $other = $form.find("select").filter((_, el) => el.name === otherField);
+      const without = ($one, refused) =>
+        $one.find("option").filter((_, el) => el.value && refused(el.value)).prop("disabled", true);
+      if (tags.includes($menu.val())) without($other, (tag) => !allowed.includes(tag));
+      if ($other.val() && !allowed.includes($other.val())) without($menu, (tag) => tags.includes(tag));
+    }
   }
 
   function clearTraits() {

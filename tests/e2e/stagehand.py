@@ -39,7 +39,11 @@ MANIFEST = {
     "title": "Bench release",
     "description": "Drawn by the tests.",
     "tags": {"hair colour": dict.fromkeys(HAIR, 0.3), "mouth": dict.fromkeys(MOUTH, 0.5)},
-    "params": {},
+    "params": {
+        "rules": [
+            {"when": {"mouth": ["sad"]}, "then": {"hair colour": ["pink hair", "black hair"]}}
+        ]
+    },
     "components": [],
     "licences": [
         {

@@ -116,6 +116,23 @@ def test_trait_filter(scene: Any, visit: Any) -> None:
     expect(page.locator(".traits li")).to_have_text(["black hair", "sad"])
 
 
+def test_traits_that_do_not_go_together_cannot_be_chosen(scene: Any, visit: Any) -> None:
+    page = visit("/")
+    page.get_by_text("Choose traits").click()
+    hair, mouth = page.get_by_label("hair colour"), page.get_by_label("mouth")
+    blond = hair.locator("option", has_text="blond hair")
+    sad = mouth.locator("option", has_text="sad")
+    expect(blond).to_be_enabled()
+    mouth.select_option("sad")  # the bench release draws no sad blonds
+    expect(blond).to_be_disabled()
+    mouth.select_option("any")
+    hair.select_option("blond hair")
+    expect(sad).to_be_disabled()
+    page.get_by_role("button", name="Back to any").click()
+    expect(blond).to_be_enabled()
+    expect(sad).to_be_enabled()
+
+
 def test_style_chooser_decides_the_pool_and_its_traits(scene: Any, visit: Any) -> None:
     scene.order("pool", slug="second", name="Second style")
     scene.deliver(["blond hair"], pool="second")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from webgui.buffer.models import Pool
 
@@ -22,6 +23,7 @@ class PoolChoice:
     name: str
     chosen: bool
     groups: list[TraitGroup]
+    rules: list[dict[str, Any]]
 
 
 def choices(posted: Mapping[str, str]) -> list[PoolChoice]:
@@ -30,9 +32,14 @@ def choices(posted: Mapping[str, str]) -> list[PoolChoice]:
     slugs = [pool.slug for pool in pools]
     first = posted.get("pool", "") if posted.get("pool") in slugs else next(iter(slugs), "")
     return [
-        PoolChoice(pool.slug, pool.name, pool.slug == first, _groups(pool, posted))
+        PoolChoice(pool.slug, pool.name, pool.slug == first, _groups(pool, posted), _rules(pool))
         for pool in pools
     ]
+
+
+def rules(pools: list[PoolChoice]) -> dict[str, list[dict[str, Any]]]:
+    """By pool, what its release would not draw together: the script takes it off the menu."""
+    return {pool.slug: pool.rules for pool in pools if pool.rules}
 
 
 def chosen_tags(pools: list[PoolChoice]) -> list[str]:
@@ -46,6 +53,20 @@ def _groups(pool: Pool, posted: Mapping[str, str]) -> list[TraitGroup]:
         field = _field(pool.slug, name)
         groups.append(TraitGroup(name, field, sorted(tags), posted.get(field, "")))
     return groups
+
+
+def _rules(pool: Pool) -> list[dict[str, Any]]:
+    """The release's {"when": {group: tags}, "then": {group: tags}} with form fields for groups."""
+    found = []
+    for rule in pool.release.manifest.get("params", {}).get("rules", ()):
+        try:
+            ((group, tags),) = rule["when"].items()
+            ((other, allowed),) = rule["then"].items()
+        except (AttributeError, KeyError, TypeError, ValueError):
+            continue  # the worker refuses such a release; the page need not fail over it
+        when, then = _field(pool.slug, group), _field(pool.slug, other)
+        found.append({"when": [when, tags], "then": [then, allowed]})
+    return found
 
 
 def _field(slug: str, group: str) -> str:

@@ -107,6 +107,7 @@ def _booth(
         "trouble": trouble,
         "notices": words.NOTICES,
         "pools": pools,
+        "rules": chooser.rules(pools),
         "any_traits": any(pool.groups for pool in pools),
         "traits_chosen": ", ".join(chooser.chosen_tags(pools)),
         "sizes": SMALLER_SIZES,

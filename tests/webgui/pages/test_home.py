@@ -45,6 +45,19 @@ def test_pool_without_tags_offers_none(client: Client, pool: Pool) -> None:
     assertNotContains(client.get("/"), "Choose traits")
 
 
+def test_what_the_release_never_draws_together_is_told_to_the_script(
+    client: Client, pool: Pool
+) -> None:
+    rule = {"when": {"mouth": ["smiling"]}, "then": {"hair colour": ["pink hair"]}}
+    pool.release.manifest = release_manifest(params={"rules": [rule, {"when": "?"}]})
+    pool.release.save()
+    fields = {
+        "when": ["tag.toon.mouth", ["smiling"]],
+        "then": ["tag.toon.hair colour", ["pink hair"]],
+    }
+    assert client.get("/").context["rules"] == {"toon": [fields]}
+
+
 def test_one_pool_needs_no_chooser_two_do(client: Client, pool: Pool) -> None:
     assertNotContains(client.get("/"), 'type="radio"')
     make_pool("pixel")
