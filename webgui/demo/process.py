@@ -54,7 +54,7 @@ class Process:
                 pass_fds=self.service.fds,
                 # Away from the terminal: Ctrl-C there reaches the supervisor alone.
                 start_new_session=True,
-                preexec_fn=lambda: _before_exec(self.service.nice),
+                preexec_fn=_end_with_parent,
             )
 
     def death(self) -> int | None:
