@@ -52,10 +52,17 @@ def record(message: BatchProgress) -> bool:
     )
 
 
-def patience(images: int, batches_ahead: int = 0) -> timedelta:
-    """How long an order may take before it counts as lost: honest slowness is not loss."""
-    expected = roster.seconds_per_image() * images
-    return timedelta(seconds=settings.BATCH_GRACE_SECONDS + 3 * expected * (1 + batches_ahead))
+def patience(images: int, batches_ahead: int = 0, loading: str = "") -> timedelta:
+    """How long an order may take before it counts as lost: honest slowness is not loss.
+
+    `loading` is the digest of the release it needs: loading one takes a while.
+    """
+    seconds = settings.BATCH_GRACE_SECONDS + 3 * roster.seconds_per_image() * images * (
+        1 + batches_ahead
+    )
+    if loading and not roster.has_loaded(loading):
+        seconds += settings.BATCH_LOADING_SECONDS
+    return timedelta(seconds=seconds)
 
 
 def outlook(ticket: Ticket) -> Outlook:

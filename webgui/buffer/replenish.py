@@ -124,7 +124,7 @@ def _write_order(pool: Pool, count: int, params: dict[str, list[str]] | None = N
         # Nobody may draw the same picture twice, so every batch has its own stretch of seeds.
         base_seed=secrets.randbelow(SEEDS - count),
         params=params or {},
-        deadline=timezone.now() + patience(count, ahead),
+        deadline=timezone.now() + patience(count, ahead, pool.release.digest),
     )
 
 
@@ -168,7 +168,7 @@ def _reissue(batch: Batch) -> bool:
     ).update(
         state=Batch.State.ORDERED,
         attempt=F("attempt") + 1,
-        deadline=timezone.now() + patience(batch.count, 1),
+        deadline=timezone.now() + patience(batch.count, 1, batch.release.digest),
         fraction=0,
         note="",
         worker="",

@@ -28,17 +28,23 @@ DIGEST = re.compile(r"^[0-9a-f]{64}")
 class Pruned:
     avatars: int = 0
     files: int = 0
+    quarantined: int = 0
 
     def __str__(self) -> str:
-        return f"Removed {self.avatars} avatars of retired releases and {self.files} files."
+        return (
+            f"Removed {self.avatars} avatars of retired releases, {self.files} orphaned files and "
+            f"{self.quarantined} deliveries long in quarantine."
+        )
 
 
 def prune(retired: bool = False, dry_run: bool = False) -> Pruned:
-    """Remove orphaned files and, where asked, unclaimed avatars of retired releases."""
+    """Remove orphaned files, old quarantine and, where asked, unclaimed avatars of retired
+    releases."""
     pruned = Pruned()
     if retired:
         _prune_rows(pruned, dry_run)
     _prune_files(pruned, dry_run)
+    _prune_quarantine(pruned, dry_run)
     return pruned
 
 
@@ -79,9 +85,17 @@ def _prune_files(pruned: Pruned, dry_run: bool) -> None:
                 pruned.files += 1
                 if not dry_run:
                     path.unlink(missing_ok=True)
-    for folder in _old_entries(settings.MEDIA_ROOT / "staging"):
+    for folder in _old_entries(settings.MEDIA_ROOT / "staging", YOUNG_SECONDS):
         if not dry_run:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prune_quarantine(pruned: Pruned, dry_run: bool) -> None:
+    """A worker gone bad must not fill the disk; the reason stays on the batch's row."""
+    for place in _old_entries(settings.QUARANTINE_ROOT, settings.QUARANTINE_DAYS * 86_400):
+        pruned.quarantined += 1
+        if not dry_run:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _old_files(root: Path) -> Iterator[Path]:
@@ -93,8 +107,8 @@ def _old_files(root: Path) -> Iterator[Path]:
             yield path
 
 
-def _old_entries(root: Path) -> list[Path]:
-    limit = time.time() - YOUNG_SECONDS
+def _old_entries(root: Path, seconds: float) -> list[Path]:
+    limit = time.time() - seconds
     return [path for path in root.glob("*") if path.lstat().st_mtime < limit]
 
 

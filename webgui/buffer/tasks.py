@@ -71,9 +71,10 @@ def expire_tickets() -> None:
     tickets.serve_everywhere()
 
 
-@shared_task(name="buffer.forget_old_keys")
-def forget_old_keys() -> None:
+@shared_task(name="buffer.forget")
+def forget() -> None:
     claim.forget_old_keys()
+    tickets.forget_old()
 
 
 @shared_task(name="buffer.prune")

@@ -58,7 +58,7 @@ app.conf.update(
         "reconcile": tick("buffer.reconcile", 5),
         "sweep": tick("buffer.sweep_inbox", 10),
         "expire": tick("buffer.expire_tickets", 5),
-        "forget": tick("buffer.forget_old_keys", 3600),
+        "forget": tick("buffer.forget", 3600),
         "prune": tick("buffer.prune", 6 * 3600),
     },
 )

@@ -39,6 +39,13 @@ class AddRequestId(logging.Filter):
         return True
 
 
+class NotForeseen(logging.Filter):
+    """Drops Django's word on a 503 that we answered on purpose (an empty buffer, say)."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return getattr(record, "status_code", None) != 503 or record.exc_info is not None
+
+
 class TextLines(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")

@@ -1,4 +1,4 @@
-"""Settings of the server, all from the environment (see docs/settings.md for each one)."""
+"""Settings of the server, all from the environment, each name with STYLEDIFFUSER_ before it."""
 
 from __future__ import annotations
 
@@ -185,10 +185,12 @@ CLAIMS_PER_MINUTE = env.number("CLAIMS_PER_MINUTE", 60, least=1)
 TICKET_SECONDS = env.number("TICKET_SECONDS", 300, least=10)  # the longest wait in line
 # Browsers wake a hidden tab's timers once a minute, so silence must last longer than that.
 TICKET_SILENCE_SECONDS = env.number("TICKET_SILENCE_SECONDS", 90, least=5)
+QUARANTINE_DAYS = env.number("QUARANTINE_DAYS", 14, least=1)  # kept for people to look at
 TICKETS_PER_POOL = env.number("TICKETS_PER_POOL", 1000, least=1)
 BATCHES_PER_WORKER = env.number("BATCHES_PER_WORKER", 2, least=1)  # in flight at once
 BATCH_GRACE_SECONDS = env.number("BATCH_GRACE_SECONDS", 60, least=1)  # for loading and transport
 BATCH_SILENCE_SECONDS = env.number("BATCH_SILENCE_SECONDS", 40, least=5)  # once it has begun
+BATCH_LOADING_SECONDS = env.number("BATCH_LOADING_SECONDS", 120)  # while nobody has the release
 WORKER_SILENCE_SECONDS = env.number("WORKER_SILENCE_SECONDS", 30, least=5)
 
 # --- messages ----------------------------------------------------------------------------------
@@ -198,7 +200,10 @@ LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"request": {"()": "webgui.config.logs.AddRequestId"}},
+    "filters": {
+        "request": {"()": "webgui.config.logs.AddRequestId"},
+        "not foreseen": {"()": "webgui.config.logs.NotForeseen"},
+    },
     "formatters": {
         "text": {"()": "webgui.config.logs.TextLines"},
         "json": {"()": "webgui.config.logs.JsonLines"},
@@ -213,8 +218,10 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         # Refusals (4xx) are the client's affair; the access log has them already.
-        "django.request": {"level": "ERROR"},
+        "django.request": {"level": "ERROR", "filters": ["not foreseen"]},
+        # A line for each of the clock's ticks would bury what happened.
         "celery.app.trace": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
     },
 }

@@ -35,6 +35,11 @@ def record(beat: Heartbeat) -> bool:
     return not was_alive
 
 
+def has_loaded(digest: str) -> bool:
+    """Whether an alive worker holds this release in memory."""
+    return any(digest in loaded for loaded in alive().values_list("loaded", flat=True))
+
+
 def seconds_per_image() -> float:
     """What one image costs one alive worker, on average."""
     measured = alive().filter(images_per_minute__gt=0)

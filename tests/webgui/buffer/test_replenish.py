@@ -206,6 +206,12 @@ class TestLostOrders:
         make_worker(images_per_minute=600)
         assert patience(100) < slow
 
+    def test_loading_a_release_takes_a_while(self, pool: Pool, worker: Worker) -> None:
+        digest = pool.release.digest
+        assert patience(8, loading=digest) == patience(8) + timedelta(seconds=120)
+        Worker.objects.update(loaded=[digest])
+        assert patience(8, loading=digest) == patience(8)
+
 
 class TestRefusals:
     def test_the_reason_is_seen_and_no_storm_follows(self, pool: Pool, worker: Worker) -> None:

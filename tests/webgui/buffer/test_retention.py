@@ -75,6 +75,17 @@ def test_orphans_go_once_they_are_old(filled: Pool, home: Path) -> None:
     assert variant(avatar.digest, 64, "webp").exists()
 
 
+def test_quarantine_is_kept_for_people_to_look_at_and_not_for_ever(pool: Pool, home: Path) -> None:
+    for name, days in (("old", 15), ("young", 13)):
+        place = home / "quarantine" / name
+        (place / "delivered").mkdir(parents=True)
+        past = time.time() - days * 86_400
+        os.utime(place, (past, past))
+    assert prune(dry_run=True).quarantined == 1
+    assert prune().quarantined == 1
+    assert [path.name for path in (home / "quarantine").iterdir()] == ["young"]
+
+
 def test_the_clock_leaves_retired_releases_alone(filled: Pool) -> None:
     Release.objects.update(state=Release.State.RETIRED)
     call_command("prune_buffer", "--orphans-only")

@@ -76,7 +76,7 @@ def test_the_clocks_tasks_run_on_an_empty_server(db: None, home: object) -> None
         tasks.reconcile,
         tasks.sweep_inbox,
         tasks.expire_tickets,
-        tasks.forget_old_keys,
+        tasks.forget,
         tasks.prune,
     ):
         task()

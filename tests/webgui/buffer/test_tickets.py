@@ -12,7 +12,7 @@ from generator_worker.contract import BatchProgress
 from tests.webgui.making import make_batch, make_worker, stock
 from webgui.buffer import progress, tickets
 from webgui.buffer.claim import claim
-from webgui.buffer.models import Batch, Pool, Ticket
+from webgui.buffer.models import Avatar, Batch, Pool, Ticket
 from webgui.fleet.models import Worker
 
 
@@ -99,6 +99,16 @@ def test_one_who_waits_for_rare_tags_holds_nobody_up(pool: Pool, worker: Worker)
     assert rare is not None and plain is not None
     assert Ticket.objects.get(pk=plain.pk).state == "served"
     assert Ticket.objects.get(pk=rare.pk).state == "waiting"
+
+
+def test_the_long_settled_are_forgotten_and_their_avatars_kept(
+    line: list[Ticket], pool: Pool
+) -> None:
+    stock(pool, 1)
+    tickets.serve_everywhere()
+    Ticket.objects.filter(state="served").update(settled_at=timezone.now() - timedelta(days=8))
+    assert tickets.forget_old() == 1
+    assert Ticket.objects.count() == 2 and Avatar.objects.get().state == "claimed"
 
 
 def test_an_unknown_ticket_is_none(db: None) -> None:

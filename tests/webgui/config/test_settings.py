@@ -14,6 +14,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
+from webgui.api import views
 from webgui.config import environment, logs
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -158,6 +159,16 @@ class TestLogs:
         assert given["X-Request-ID"] == "abc-123"
         bad = client.get("/healthz", headers={"X-Request-ID": "a b\tc"})
         assert re.fullmatch(r"[0-9a-f]{32}", bad["X-Request-ID"])
+
+    def test_a_503_given_on_purpose_is_no_error(self, pool, caplog, monkeypatch) -> None:
+        client = Client()
+        assert client.post("/api/v1/avatars/", content_type="application/json").status_code == 503
+        assert not [record for record in caplog.records if record.name == "django.request"]
+        failing = Client(raise_request_exception=False)
+        with monkeypatch.context() as patch:
+            patch.setattr(views, "claim", None)
+            failing.post("/api/v1/avatars/", content_type="application/json")
+        assert [record for record in caplog.records if record.name == "django.request"]
 
     def test_lines_carry_it(self) -> None:
         import logging

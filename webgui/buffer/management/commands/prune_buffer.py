@@ -6,7 +6,10 @@ from webgui.buffer.retention import prune
 
 
 class Command(BaseCommand):
-    help = "Remove unclaimed avatars of retired releases, and image files without an avatar."
+    help = (
+        "Remove unclaimed avatars of retired releases, image files without an avatar, and what "
+        "has long been in quarantine."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="only count")
