@@ -116,6 +116,7 @@ $(function () {
     if ($("[data-place]").text() !== place) say(place + ", " + wait + ".");  // seconds alone are no news
     $("[data-place], .plate").text(place);
     $("[data-wait]").text(wait);
+    $("[data-note]").text(ticket.note || "").prop("hidden", !ticket.note);
     if (ticket.progress == null) $(".queue progress").removeAttr("value");
     else $(".queue progress").attr("value", ticket.progress);
   }

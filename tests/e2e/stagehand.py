@@ -110,7 +110,7 @@ def order(slug: str, fraction: float) -> dict[str, Any]:
     """A batch under way, as far along as `fraction`."""
     batch = _ordered(Pool.objects.get(slug=slug), 8)
     Batch.objects.filter(pk=batch.pk).update(
-        fraction=fraction, progress_at=timezone.now(), worker="bench"
+        fraction=fraction, progress_at=timezone.now(), worker="bench", note="enhancing"
     )
     return {}
 

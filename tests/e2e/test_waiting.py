@@ -19,6 +19,7 @@ def test_ticket_shows_place_progress_and_then_the_picture(scene: Any, visit: Any
     expect(second.locator("[data-place]")).to_have_text("Number 2 in line")
     expect(second.locator("[data-wait]")).to_have_text(re.compile(r"about \d+ s"))
     expect(second.get_by_role("progressbar")).to_have_attribute("value", "0.25")
+    expect(second.locator("[data-note]")).to_have_text("enhancing")
     assert re.search(r"/tickets/[0-9a-f-]{36}/$", second.url)
 
     scene.deliver(["pink hair"])

@@ -131,6 +131,7 @@ def _in_line(found: Ticket) -> dict[str, Any]:
         "place": words.place_in_line(outlook.position),
         "wait": "" if wait is None else words.expected_wait(wait),
         "progress": None if outlook.progress is None else f"{outlook.progress:.3f}",
+        "note": outlook.note,
         "refresh": REFRESH_SECONDS,
         "url": reverse("api:ticket", args=[found.pk]),
     }

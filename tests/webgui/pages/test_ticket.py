@@ -28,11 +28,12 @@ def ticket(client: Client, pool: Pool, worker: Worker) -> Ticket:
 def test_waiting_shows_place_wait_and_the_workers_progress(
     client: Client, pool: Pool, ticket: Ticket
 ) -> None:
-    make_batch(pool, fraction=0.25)
+    make_batch(pool, fraction=0.25, note="drawing 2 of 8")
     page = client.get(f"/tickets/{ticket.pk}/")
     assertContains(page, "You are next")
     assertContains(page, "about ")
     assertContains(page, 'value="0.250"')
+    assertContains(page, "drawing 2 of 8")
     assertContains(page, f'data-ticket="/api/v1/tickets/{ticket.pk}/"')
     refresh = '<noscript><meta http-equiv="refresh" content="3"></noscript>'
     assertContains(page, refresh, html=True)
