@@ -54,17 +54,24 @@ class _Demo:
             self.console.say("Stopped; nothing is left running.")
 
     def _start(self) -> None:
+        """Start all. What the first visitor waits for comes first: on an empty buffer the
+        generator, which takes its time to load the models; else the web server."""
+        fresh = not (self.home / "worker").exists()
         plan = services.plan(self.home, self.web)
         self._launch(services.broker(plan), "broker", f"Valkey on port {plan.broker_port}")
-        # It loads its models meanwhile.
-        self._launch(services.generator(plan), "generator", "one worker")
-        self._launch(services.sftp(plan), "deliveries", "SFTP, keys in keys/")
+        if fresh:
+            self._launch(services.generator(plan), "generator", "one worker")
         prepare.migrate()
         self.console.step("database", connection.vendor)
         self.console.step("release", prepare.load_release())
         self.password = prepare.ensure_admin()
-        self._launch(services.server_worker(plan), "server", "worker and beat")
         self._launch(services.web(plan), "web", f"port {self.port}")
+        self._launch(services.server_worker(plan), "server", "worker and beat")
+        self._launch(services.sftp(plan), "deliveries", "SFTP, keys in keys/")
+        if not fresh:
+            while self.supervisor.rest(0.2) and not prefill.answers(self.port):
+                pass
+            self._launch(services.generator(plan), "generator", "one worker")
 
     def _launch(self, service: Service, what: str, outcome: str) -> None:
         if not self.supervisor.stopping:
