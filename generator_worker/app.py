@@ -41,6 +41,8 @@ app.conf.update(
     worker_pool="prefork",
     worker_concurrency=1,
     worker_max_tasks_per_child=200,
+    # On a busy host a new child needs a while to import what it works with.
+    worker_proc_alive_timeout=60,
     worker_soft_shutdown_timeout=config.soft_shutdown,
     worker_enable_remote_control=False,
     worker_send_task_events=False,

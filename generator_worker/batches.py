@@ -53,6 +53,15 @@ REFUSALS = (UnknownRelease, BrokenRelease, EmptyBatch, BadParams, CurationError,
 
 
 @dataclass(frozen=True)
+class Made:
+    """A batch that was made and spooled."""
+
+    images: int
+    seconds: float
+    """Without loading the release: what the next batch will take."""
+
+
+@dataclass(frozen=True)
 class Workshop:
     """What carrying out an order needs."""
 
@@ -63,8 +72,8 @@ class Workshop:
     reports: Reports
 
 
-def carry_out(workshop: Workshop, order: GenerateBatch) -> int | None:
-    """Make one batch and spool it; how many images it has, or None if there was nothing to do.
+def carry_out(workshop: Workshop, order: GenerateBatch) -> Made | None:
+    """Make one batch and spool it; None if that could not or need not be done.
 
     Asked again for a batch that is spooled or settled, it makes nothing.
     """
@@ -92,8 +101,9 @@ def carry_out(workshop: Workshop, order: GenerateBatch) -> int | None:
     return made
 
 
-def _make(workshop: Workshop, order: GenerateBatch) -> int:
+def _make(workshop: Workshop, order: GenerateBatch) -> Made:
     release = workshop.engine.release(order.release_digest)
+    began = time.monotonic()
     # Not before loading, which may be slow: once begun, the server expects signs of life.
     report = _Reporter(workshop.reports, order)
     report(0.0, "begun")
@@ -113,7 +123,7 @@ def _make(workshop: Workshop, order: GenerateBatch) -> int:
             )
         spool.publish(_manifest(workshop, order, spool))
     log.info("Batch %s: kept %d; %s", order.batch_id, len(spool.images), curator.summary())
-    return len(spool.images)
+    return Made(len(spool.images), time.monotonic() - began)
 
 
 def _keep(release: LoadedRelease, drafts: Sequence[Draft], curator: Curator, spool: Spool) -> None:

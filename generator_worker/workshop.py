@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -27,9 +26,12 @@ class ChildProcess:
         self.engine = Engine(config.releases, config.device, config.max_loaded)
         self.courier = Courier(config, self.outbox, self.reports)
         self.workshop = batches.Workshop(config, self.engine, self.outbox, journal(), self.reports)
-        self.vitals = Vitals()
+        self._vitals_file = config.home / "vitals.json"
+        # The speed last measured is a better guess than none.
+        self.vitals = Vitals(images_per_minute=Vitals.read(self._vitals_file).images_per_minute)
 
     def start(self) -> None:
+        self._show()
         self.courier.start()
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
 
@@ -39,12 +41,10 @@ class ChildProcess:
         except ContractError as error:
             self._refuse_unreadable(message, error)
             return
-        began = time.monotonic()
         made = batches.carry_out(self.workshop, order)
         self.courier.wake()
         if made:
-            speed = 60 * made / (time.monotonic() - began)
-            self._show(images_per_minute=round(speed, 2))
+            self._show(images_per_minute=round(60 * made.images / max(made.seconds, 0.001), 2))
 
     def settle(self, message: Any) -> None:
         receipt = BatchReceipt.read(message)
@@ -71,7 +71,7 @@ class ChildProcess:
 
     def _show(self, **changes: Any) -> None:
         self.vitals = replace(self.vitals, loaded=self.engine.loaded, **changes)
-        self.vitals.write(config.home / "vitals.json")
+        self.vitals.write(self._vitals_file)
 
 
 @cache

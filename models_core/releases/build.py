@@ -116,19 +116,43 @@ def read_recipe(path: Path) -> dict[str, Any]:
     """`build_release`'s arguments from a TOML file; relative paths start at the working folder.
 
     `tags` may name a data set's `dataset.json` instead of listing the groups, and `params.rules`
-    the recipe that the data set was built with.
+    the recipe that the data set was built with. `runs` names the training runs' folders, whose
+    recipes and last log lines become the provenance; a value of `measured` may name a JSON file.
     """
     recipe = tomllib.loads(path.read_text(encoding="utf-8"))
     needed = {"name", "title", "components", "tags", "params", "licences"}
     if needed - recipe.keys():
         raise ReleaseError(f"{path}: missing {', '.join(sorted(needed - recipe.keys()))}")
-    known = needed | {"description", "provenance", "measured"}
+    known = needed | {"description", "provenance", "measured", "runs"}
     if recipe.keys() - known:
         raise ReleaseError(f"{path}: unknown {', '.join(sorted(recipe.keys() - known))}")
     if isinstance(recipe["tags"], str):
-        recipe["tags"] = json.loads(Path(recipe["tags"]).read_text(encoding="utf-8"))["tags"]
+        recipe["tags"] = _read_json(recipe["tags"])["tags"]
     if isinstance(recipe["params"].get("rules"), str):
         source = tomllib.loads(Path(recipe["params"]["rules"]).read_text(encoding="utf-8"))
         recipe["params"]["rules"] = source.get("rules", [])
+    runs = {name: read_run(Path(folder)) for name, folder in recipe.pop("runs", {}).items()}
+    recipe["provenance"] = {**recipe.get("provenance", {}), **runs}
+    recipe["measured"] = {
+        name: _read_json(value) if isinstance(value, str) and value.endswith(".json") else value
+        for name, value in recipe.get("measured", {}).items()
+    }
     recipe["components"] = {key: Path(value) for key, value in recipe["components"].items()}
     return recipe
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """What trained a component: the recipe, its digest, and the last line of the log."""
+    recipe = folder / "recipe.toml"
+    if not recipe.is_file():
+        raise ReleaseError(f"{folder} is not a training run: it has no recipe.toml")
+    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return {
+        "recipe": tomllib.loads(recipe.read_text(encoding="utf-8")),
+        "recipe_sha256": file_digest(recipe),
+        "last_log": json.loads(lines[-1]) if lines else {},
+    }
+
+
+def _read_json(path: str) -> Any:
+    return json.loads(Path(path).read_text(encoding="utf-8"))

@@ -123,9 +123,10 @@ def _open_pipeline(folder: Path, device: str) -> Any:
 
     from models_core.stylediffuser.pipeline import StyleDiffuserPipeline
 
-    dtype = torch.float32 if device == "cpu" else torch.float16
+    # The prototype is small and its styles are sensitive to rounding: float32 everywhere.
+    half = torch.float32 if device == "cpu" else torch.float16
     pipeline = StyleDiffuserPipeline.from_pretrained(
-        folder, torch_dtype=dtype, local_files_only=True
+        folder, dtype={"default": half, "prototype": torch.float32}, local_files_only=True
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)

@@ -22,7 +22,10 @@ def generator_config(network: Mapping[str, Any], c_dim: int) -> dict[str, Any]:
         "w_dim": network["w_dim"],
         "img_resolution": network["img_resolution"],
         "img_channels": 3,
-        "mapping_kwargs": {"num_layers": network["mapping_layers"]},
+        "mapping_kwargs": {
+            "num_layers": network["mapping_layers"],
+            "lr_multiplier": network.get("mapping_lr_multiplier", 0.01),
+        },
         "synthesis_kwargs": {
             "channel_base": network["channel_base"],
             "channel_max": network["channel_max"],

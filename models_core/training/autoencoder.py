@@ -96,14 +96,12 @@ class AutoencoderTraining:
         rate = learning_rate(self.step, last, self.cfg["lr"], self.cfg["warmup"])
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        posterior = self.model.encode(x).latent_dist
-        late = self.step >= self.cfg["kl_from"] * last
-        z = posterior.sample() if late else posterior.mode()
+        if self.step == self.cfg.get("decoder_only_from"):
+            self._settle_encoder()
+        z, penalty = self._encode(x, late=self.step >= self.cfg["kl_from"] * last)
         y = self.model.decode(z).sample
         mse, l1 = F.mse_loss(y, x), (y - x).abs().mean()
-        loss = 4 * mse + l1
-        if late:
-            loss = loss + self.cfg["kl_weight"] * posterior.kl().mean() / x[0].numel()
+        loss = 4 * mse + l1 + penalty
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -111,6 +109,26 @@ class AutoencoderTraining:
         update_average(self.average, self.model, min(0.999, (1 + self.step) / (10 + self.step)))
         self.step += 1
         return {"loss": loss.item(), "mse": mse.item(), "lr": rate}
+
+    def _encode(self, x: Tensor, late: bool) -> tuple[Tensor, Tensor | float]:
+        """The latent to decode, and the KL term of the loss."""
+        if self.step >= self.cfg.get("decoder_only_from", math.inf):
+            with torch.no_grad():
+                z = self.model.encode(x).latent_dist.mode()
+                # The diffusion's latents are never exact: the decoder must not mind a little.
+                return z + self.cfg["latent_noise"] * z.std() * torch.randn_like(z), 0.0
+        posterior = self.model.encode(x).latent_dist
+        if not late:
+            return posterior.mode(), 0.0
+        return posterior.sample(), self.cfg["kl_weight"] * posterior.kl().mean() / x[0].numel()
+
+    @torch.no_grad()
+    def _settle_encoder(self) -> None:
+        """From here on the encoder is its average and stands still, so that latents cached by the
+        diffusion's training stay true while the decoder goes on learning."""
+        for part in ("encoder", "quant_conv"):
+            mine, mean = getattr(self.model, part), getattr(self.average, part)
+            mine.load_state_dict(mean.state_dict())
 
     def export(self, folder: Path) -> None:
         """The averaged weights in diffusers' layout, scaled so that latents have unit variance."""

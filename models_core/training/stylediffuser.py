@@ -10,12 +10,14 @@ E(P) that leans to E(P) as t nears the start, and the target ε is the one that 
 
 from __future__ import annotations
 
+import copy
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from diffusers import UNet2DConditionModel
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
@@ -53,7 +55,9 @@ class StyleDiffuserTraining:
         parts = load_base(base)
         self.vae, self.unet, self.text = parts["vae"], parts["unet"], parts["text_encoder"]
         self.tokenizer, self.scheduler = parts["tokenizer"], parts["scheduler"]
-        self.latents = cached_latents(self.vae, dataset, "crop", run.folder / "latents.pt")
+        self.latents = cached_latents(
+            self.vae, dataset, "crop", run.folder / "latents.pt", recipe.get("limit")
+        )
         for part in (self.vae, self.unet, self.text):
             part.requires_grad_(False).eval()
         torch.manual_seed(self.cfg["seed"])
@@ -158,24 +162,28 @@ class StyleDiffuserTraining:
         for mine, value in zip(self._parameters(), values, strict=True):
             mine.copy_(value)
 
-    def pipeline(self) -> StyleDiffuserPipeline:
+    def pipeline(self, unet: UNet2DConditionModel | None = None) -> StyleDiffuserPipeline:
         return StyleDiffuserPipeline(
             vae=self.vae,
             text_encoder=self.text,
             tokenizer=self.tokenizer,
-            unet=self.unet,
+            unet=self.unet if unet is None else unet,
             scheduler=self.scheduler,
             prototype=self.prototype,
             adapter=self.adapter,
         )
 
     def export(self, folder: Path) -> None:
-        """Adapter and LoRA, averaged; the base stays where it is."""
+        """Averaged adapter and LoRA apart, and the whole pipeline with the LoRA fused in."""
         kept = self.averaged()
         self.adapter.save_pretrained(folder / "adapter")
         (folder / "lora").mkdir(parents=True, exist_ok=True)
         weights = {k: v.contiguous() for k, v in get_peft_model_state_dict(self.unet).items()}
         save_file(weights, folder / "lora" / "pytorch_lora_weights.safetensors")
+        fused = copy.deepcopy(self.unet)
+        fused.fuse_lora()
+        fused.unload_lora()
+        self.pipeline(fused).save_pretrained(folder / "pipeline")
         self.put(kept)
 
     def sample_sheet(self, count: int = 16) -> np.ndarray:
@@ -198,7 +206,7 @@ class StyleDiffuserTraining:
 
 def load_base(folder: Path) -> dict[str, Any]:
     """The enhancer's components from a folder in diffusers' layout, from local files only."""
-    from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
+    from diffusers import AutoencoderKL, EulerDiscreteScheduler
     from transformers import CLIPTextModel, PreTrainedTokenizerFast
 
     local = {"local_files_only": True}

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models_core.data.dataset import ImageFolder, contact_sheet, to_pixels, to_tensor
+from models_core.stylediffuser.prototype import Prototype
 from models_core.stylegan2 import Discriminator, Generator
 from models_core.training.run import Run, batch_indices, seed_step, update_average
 
@@ -31,11 +32,6 @@ def mix_styles(G: Generator, z: Tensor, c: Tensor, probability: float) -> Tensor
         layer = torch.arange(G.num_ws).view(1, -1, 1)
         ws = torch.where(layer < cut, ws, other)
     return ws
-
-
-def generator_loss(G: Generator, D: Discriminator, z: Tensor, c: Tensor, mixing: float) -> Tensor:
-    """E[softplus(−D(G(z)))] (Goodfellow 2014, non-saturating)."""
-    return F.softplus(-D(G.synthesis(mix_styles(G, z, c, mixing)), c)).mean()
 
 
 def discriminator_loss(
@@ -79,6 +75,7 @@ class StyleGAN2Training:
         size = net["img_resolution"]
         self.pixels = dataset.pixels("crop", size)
         self.labels = dataset.labels if net.get("conditional") else torch.zeros(len(dataset), 0)
+        self.tags = dataset.vocabulary.tags if net.get("conditional") else []
         channels = {"channel_base": net["channel_base"], "channel_max": net["channel_max"]}
         self.config = {
             "z_dim": net["z_dim"],
@@ -86,7 +83,10 @@ class StyleGAN2Training:
             "w_dim": net["w_dim"],
             "img_resolution": size,
             "img_channels": 3,
-            "mapping_kwargs": {"num_layers": net["mapping_layers"]},
+            "mapping_kwargs": {
+                "num_layers": net["mapping_layers"],
+                "lr_multiplier": net.get("mapping_lr_multiplier", 0.01),
+            },
             "synthesis_kwargs": {**channels, "use_noise": net["use_noise"]},
         }
         torch.manual_seed(self.cfg["seed"])
@@ -132,8 +132,10 @@ class StyleGAN2Training:
         """One step of D, one of G, and the lazy penalties that are due."""
         order = seed_step(self.cfg["seed"], self.step)
         real, real_c = self._batch(order)
-        _, fake_c = self._batch(order)
         n = self.cfg["batch"]
+        if self.step * n < self.cfg.get("warmup_kimg", 0) * 1000:
+            return self._warm_up(real, real_c)
+        asked, fake_c = self._batch(order)
         out: dict[str, float] = {}
 
         self.G.requires_grad_(False)
@@ -152,11 +154,12 @@ class StyleGAN2Training:
 
         self.G.requires_grad_(True)
         self.D.requires_grad_(False)
-        g_loss = generator_loss(
-            self.G, self.D, torch.randn(n, self.G.z_dim), fake_c, self.cfg["mixing"]
-        )
-        self._apply(self.G_opt, g_loss)
-        out["g_loss"] = g_loss.item()
+        ws = mix_styles(self.G, torch.randn(n, self.G.z_dim), fake_c, self.cfg["mixing"])
+        fake = self.G.synthesis(ws)
+        g_loss = F.softplus(-self.D(fake, fake_c)).mean()
+        likeness = (fake - asked).abs().mean()
+        self._apply(self.G_opt, g_loss + self.cfg.get("likeness_weight", 0) * likeness)
+        out |= {"g_loss": g_loss.item(), "likeness": likeness.item()}
         interval = self.cfg.get("pl_interval", 0)
         if interval and self.step % interval == 0:
             half = max(n // 2, 1)
@@ -166,12 +169,28 @@ class StyleGAN2Training:
             self._apply(self.G_opt, penalty * self.cfg["pl_weight"] * interval)
             out["pl"] = penalty.item()
 
+        self._finish_step()
+        return out
+
+    def _warm_up(self, real: Tensor, c: Tensor) -> dict[str, float]:
+        """A step without D: G(z, c) regresses to the drawing that has the label c.
+
+        Only of use where the label says nearly everything about the picture, as drawn art's does;
+        see docs/decisions/0005-warm-up.md.
+        """
+        ws = self.G.mapping(torch.randn(len(c), self.G.z_dim), c, update_average=True)
+        fake = self.G.synthesis(ws)
+        likeness = (fake - real).abs().mean()
+        self._apply(self.G_opt, 4 * F.mse_loss(fake, real) + likeness)
+        self._finish_step()
+        return {"likeness": likeness.item()}
+
+    def _finish_step(self) -> None:
         # EMA half-life in images, ramped up so that early averages are not stale (App. B).
-        images = (self.step + 1) * n
-        half_life = min(self.cfg["ema_kimg"] * 1000, images * 0.05)
+        n = self.cfg["batch"]
+        half_life = min(self.cfg["ema_kimg"] * 1000, (self.step + 1) * n * 0.05)
         update_average(self.G_ema, self.G, 0.5 ** (n / max(half_life, 1e-8)))
         self.step += 1
-        return out
 
     @staticmethod
     def _apply(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
@@ -179,10 +198,17 @@ class StyleGAN2Training:
         loss.backward()
         optimizer.step()
 
+    def export(self, folder: Path) -> None:
+        """The averaged generator with its tags, as a component of the pipeline."""
+        prototype = Prototype(self.config, self.tags)
+        prototype.G.load_state_dict(self.G_ema.state_dict())
+        prototype.save_pretrained(folder)
+
     @torch.no_grad()
     def sample_grid(self, count: int = 48) -> np.ndarray:
-        z = torch.randn(count, self.G.z_dim, generator=torch.Generator().manual_seed(1))
-        return to_pixels(self.G_ema(z, self.labels[:count], noise_mode="const"))
+        labels = self.labels[:count]  # fewer, where the data set holds fewer
+        z = torch.randn(len(labels), self.G.z_dim, generator=torch.Generator().manual_seed(1))
+        return to_pixels(self.G_ema(z, labels, noise_mode="const"))
 
 
 def train(run: Run, dataset: ImageFolder, *, steps: int | None = None) -> StyleGAN2Training:
@@ -202,6 +228,7 @@ def train(run: Run, dataset: ImageFolder, *, steps: int | None = None) -> StyleG
             sums, clock, marked = {}, time.monotonic(), job.step
         if job.step % cfg["save_every"] == 0 or job.step == last:
             run.save(job.state())
+            job.export(run.folder / "export")
         if job.step % cfg["sample_every"] == 0 or job.step == last:
             name = f"{job.step * batch // 1000:05d}"
             contact_sheet(job.sample_grid(), 12).save(run.samples(name))

@@ -29,10 +29,12 @@ from models_core.training.diffusion import ForwardProcess, decode_latents, encod
 from models_core.training.run import Run, batch_indices, seed_step, update_average
 
 
-def cached_latents(vae: AutoencoderKL, dataset: ImageFolder, kind: Any, file: Path) -> Tensor:
-    """Every image's latent [N, C, h, w] in float32, computed once per autoencoder."""
+def cached_latents(
+    vae: AutoencoderKL, dataset: ImageFolder, kind: Any, file: Path, limit: int | None = None
+) -> Tensor:
+    """The (first `limit`) images' latents [N, C, h, w] in float32, computed once."""
     if not file.exists():
-        pixels = dataset.pixels(kind, vae.config.sample_size)
+        pixels = dataset.pixels(kind, vae.config.sample_size)[:limit]
         parts = [
             encode_latents(vae, to_tensor(pixels[i : i + 32])) for i in range(0, len(pixels), 32)
         ]
@@ -49,7 +51,7 @@ class Source:
         dataset = ImageFolder(Path(spec["data"]))
         kind = spec.get("kind", "crop")
         file = run.folder / f"latents-{Path(spec['data']).name}-{kind}.pt"
-        self.latents = cached_latents(vae, dataset, kind, file)
+        self.latents = cached_latents(vae, dataset, kind, file, spec.get("limit"))
         self.tags = dataset.tags
         self.groups = dataset.vocabulary.tags
         self.prefix = spec.get("prefix", [])

@@ -43,7 +43,7 @@ def order(**changes):
 
 def test_a_batch_is_curated_enlarged_and_spooled(workshop, release, outbox):
     asked = order()
-    assert carry_out(workshop, asked) == 7
+    assert carry_out(workshop, asked).images == 7
     manifest = outbox.manifest(asked.batch_id)
     # 1005 repeats 1004, 1007 is poor, 1009 unsafe.
     assert [image.seed for image in manifest.images] == [1000, 1001, 1002, 1003, 1004, 1006, 1008]
@@ -80,7 +80,7 @@ def test_a_batch_in_the_outbox_or_settled_is_not_made_again(workshop, release, o
 
 def test_tags_and_thresholds_are_ours_the_rest_the_models(workshop, release, outbox):
     asked = order(params={"tags": ["smiling"], "min_score": 0.1, "steps": 4})
-    assert carry_out(workshop, asked) == 8
+    assert carry_out(workshop, asked).images == 8
     assert release.asked[0][1:] == (["smiling"], {"steps": 4})
     manifest = outbox.manifest(asked.batch_id)
     assert manifest.images[0].tags == ("smiling",)
@@ -180,6 +180,6 @@ def test_an_order_that_kills_its_process_is_given_up(workshop, post, release, mo
 def test_a_server_that_cannot_be_told_stops_no_work(workshop, post, outbox):
     post.broken = ConnectionError("broker away")
     asked = order()
-    assert carry_out(workshop, asked) == 7
+    assert carry_out(workshop, asked).images == 7
     assert isinstance(workshop.outbox, Outbox)
     assert outbox.holds(asked.batch_id)

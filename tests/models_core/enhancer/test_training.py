@@ -160,6 +160,25 @@ def test_training_moves_adapter_and_lora_and_nothing_else(chain):
     assert any(v.any() for k, v in lora.items() if "lora_B" in k)
 
 
+def test_the_exported_pipeline_has_the_lora_fused_and_draws(chain):
+    from models_core.stylediffuser.pipeline import StyleDiffuserPipeline
+
+    pipe = StyleDiffuserPipeline.from_pretrained(
+        chain / "style" / "export" / "pipeline", local_files_only=True
+    )
+    base = unet_weights(chain / "unet" / "export" / "unet")
+    fused = pipe.unet.state_dict()
+    assert fused.keys() == base.keys()
+    assert any((fused[key] != base[key]).any() for key in base if "to_q" in key)
+    assert pipe([1], [["pink hair"]], steps=2).images[0].size == (32, 32)
+
+
+def unet_weights(folder: Path) -> dict:
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel.from_pretrained(folder, local_files_only=True).state_dict()
+
+
 def test_the_forward_process_keeps_variance_and_weighs_by_snr():
     alphas = torch.linspace(0.999, 0.01, 1000)
     process = ForwardProcess(alphas, min_snr_gamma=5.0)

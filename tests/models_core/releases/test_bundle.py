@@ -130,11 +130,15 @@ def test_a_manifest_of_another_shape_is_refused(tmp_path, change, reason):
         verify_release(folder)
 
 
-def test_a_recipe_takes_tags_and_rules_from_the_data_set(tmp_path):
+def test_a_recipe_takes_its_facts_from_where_they_were_made(tmp_path):
     (tmp_path / "dataset.json").write_text(json.dumps({"tags": TAGS}))
     rule = '[[rules]]\nwhen = { "mouth" = ["smiling"] }\nthen = { "hair" = [""] }\n'
     (tmp_path / "data.toml").write_text(rule)
     part(tmp_path / "critic")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/recipe.toml").write_text("steps = 9\n")
+    (tmp_path / "run/log.jsonl").write_text('{"step": 5}\n{"step": 9}\n')
+    (tmp_path / "report.json").write_text('{"real_benign": 0.97}')
     (tmp_path / "release.toml").write_text(
         f"""
         name = "tiny"
@@ -143,11 +147,16 @@ def test_a_recipe_takes_tags_and_rules_from_the_data_set(tmp_path):
         components = {{ critic = "{tmp_path}/critic" }}
         params = {{ steps = 10, rules = "{tmp_path}/data.toml" }}
         licences = [{{ name = "CC0" }}]
+        runs = {{ critic = "{tmp_path}/run" }}
+        measured = {{ critic = "{tmp_path}/report.json", benign_rate = 0.8 }}
         """
     )
     bundle = build_release(tmp_path / "out", **read_recipe(tmp_path / "release.toml"))
     assert bundle.manifest["tags"] == TAGS
     assert bundle.manifest["params"]["rules"][0]["then"] == {"hair": [""]}
+    assert bundle.manifest["provenance"]["critic"]["last_log"] == {"step": 9}
+    assert bundle.manifest["provenance"]["critic"]["recipe"] == {"steps": 9}
+    assert bundle.manifest["measured"] == {"critic": {"real_benign": 0.97}, "benign_rate": 0.8}
     (tmp_path / "release.toml").write_text('name = "tiny"')
     with pytest.raises(ReleaseError, match="missing components"):
         read_recipe(tmp_path / "release.toml")
