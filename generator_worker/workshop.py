@@ -26,6 +26,7 @@ class ChildProcess:
         self.engine = Engine(config.releases, config.device, config.max_loaded)
         self.courier = Courier(config, self.outbox, self.reports)
         self.workshop = batches.Workshop(config, self.engine, self.outbox, journal(), self.reports)
+        self._showing = threading.Lock()
         self._vitals_file = config.home / "vitals.json"
         # The speed last measured is a better guess than none.
         self.vitals = Vitals(images_per_minute=Vitals.read(self._vitals_file).images_per_minute)
@@ -70,8 +71,9 @@ class ChildProcess:
             log.exception("Warm-up failed")
 
     def _show(self, **changes: Any) -> None:
-        self.vitals = replace(self.vitals, loaded=self.engine.loaded, **changes)
-        self.vitals.write(self._vitals_file)
+        with self._showing:  # the warm-up thread shows too
+            self.vitals = replace(self.vitals, loaded=self.engine.loaded, **changes)
+            self.vitals.write(self._vitals_file)
 
 
 @cache
