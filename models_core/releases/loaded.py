@@ -120,9 +120,13 @@ class LoadedRelease:
 
 def _open_pipeline(folder: Path, device: str) -> Any:
     import torch
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
 
     from models_core.stylediffuser.pipeline import StyleDiffuserPipeline
 
+    diffusers_logging.disable_progress_bar()  # a worker's log is no terminal
+    transformers_logging.disable_progress_bar()
     # The prototype is small and its styles are sensitive to rounding: float32 everywhere.
     half = torch.float32 if device == "cpu" else torch.float16
     pipeline = StyleDiffuserPipeline.from_pretrained(
