@@ -127,7 +127,20 @@ def check_tags(pool: Pool, tags: Sequence[str]) -> tuple[str, ...]:
                 field="tags",
                 accepted=sorted(groups),
             )
+    _refuse_forbidden(pool, by_group)
     return wanted
+
+
+def _refuse_forbidden(pool: Pool, by_group: dict[str, str]) -> None:
+    """What the release never draws together would be waited for in vain."""
+    for rule in pool.release.rules:
+        tag, other = by_group.get(rule.group), by_group.get(rule.other)
+        if tag in rule.tags and other is not None and other not in rule.allowed:
+            raise ConflictingTags(
+                f"{tag!r} is never drawn with {other!r}: leave one of them out.",
+                field="tags",
+                accepted=[allowed for allowed in rule.allowed if allowed],
+            )
 
 
 def take(pool: Pool, tags: Sequence[str], client: str) -> Avatar | None:

@@ -57,9 +57,8 @@ def patience(images: int, batches_ahead: int = 0, loading: str = "") -> timedelt
 
     `loading` is the digest of the release it needs: loading one takes a while.
     """
-    seconds = settings.BATCH_GRACE_SECONDS + 3 * roster.seconds_per_image() * images * (
-        1 + batches_ahead
-    )
+    expected = roster.seconds_per_image() * images * (1 + batches_ahead)
+    seconds = settings.BATCH_GRACE_SECONDS + 3 * expected
     if loading and not roster.has_loaded(loading):
         seconds += settings.BATCH_LOADING_SECONDS
     return timedelta(seconds=seconds)

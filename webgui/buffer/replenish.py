@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models import Count, F, Min, Q, QuerySet, Sum
 from django.utils import timezone
 
 from generator_worker.contract import BatchFailed
@@ -30,7 +30,7 @@ class Level:
     """How full a pool is, in images."""
 
     available: int
-    under_way: int  # ordered or delivered, and not for one ticket's tags alone
+    under_way: int  # ordered or delivered
     waiting: int
 
     @property
@@ -50,22 +50,34 @@ def level(pool: Pool) -> Level:
 def replenish() -> int:
     """Order what the pools lack, the emptiest first, one batch each in turn; returns how many.
 
-    Bounded by what the alive workers can be behind by. Safe to run twice at once: each order is
-    decided under its pool's lock from what is already ordered.
+    Bounded by what the alive workers can be behind by. Two clocks at once order no more than
+    one: all is decided with every pool locked, from what is ordered by then.
     """
-    ordered = 0
-    while room_in_flight() > 0:
-        by_need = sorted(_pools_to_serve(), key=lambda pool: _fullness(pool))
-        placed = sum(_order_one(pool) for pool in by_need if room_in_flight() > 0)
-        if not placed:
-            break
-        ordered += placed
-    return ordered
+    if room_in_flight() <= 0 or not any(_wish(pool) for pool in _pools_to_serve()):
+        return 0
+    with transaction.atomic():
+        list(Pool.objects.select_for_update(no_key=True).order_by("pk").values_list("pk"))
+        batches = _order_in_turn()
+    for batch in batches:
+        orders.send_order(batch)
+    return len(batches)
 
 
 def room_in_flight() -> int:
     in_flight = Batch.objects.filter(state=Batch.State.ORDERED).count()
     return roster.alive().count() * settings.BATCHES_PER_WORKER - in_flight
+
+
+def _order_in_turn() -> list[Batch]:
+    placed: list[Batch] = []
+    room = room_in_flight()
+    while room > len(placed):
+        wishes = [wish for pool in _pools_to_serve() if (wish := _wish(pool))]
+        wishes.sort(key=lambda wish: wish.fullness)
+        if not wishes:
+            break
+        placed += [_write_order(wish) for wish in wishes[: room - len(placed)]]
+    return placed
 
 
 def _pools_to_serve() -> QuerySet[Pool]:
@@ -77,53 +89,54 @@ def _pools_to_serve() -> QuerySet[Pool]:
     )
 
 
-def _fullness(pool: Pool) -> float:
-    return level(pool).expected / max(1, pool.high_watermark)
+@dataclass(frozen=True)
+class Wish:
+    """The next batch a pool wants."""
+
+    pool: Pool
+    count: int
+    fullness: float
+    params: dict[str, list[str]] = field(default_factory=dict)
 
 
-def _order_one(pool: Pool) -> bool:
-    """Order one batch if the pool wants one now."""
-    with transaction.atomic():
-        locked = Pool.objects.select_for_update(no_key=True, of=("self",))
-        pool = locked.select_related("release").get(pk=pool.pk)
-        batch = _order_for_tickets(pool) or _order_for_stock(pool)
-    if batch is None:
-        return False
-    orders.send_order(batch)
-    return True
+def _wish(pool: Pool) -> Wish | None:
+    now = level(pool)
+    fullness = now.expected / max(1, pool.high_watermark)
+    return _wish_for_tickets(pool, fullness) or _wish_for_stock(pool, now, fullness)
 
 
-def _order_for_stock(pool: Pool) -> Batch | None:
+def _wish_for_stock(pool: Pool, now: Level, fullness: float) -> Wish | None:
     """The watermark rule: below low, fill until high."""
-    expected = level(pool).expected
-    filling = expected < (pool.high_watermark if pool.filling else pool.low_watermark)
+    filling = now.expected < (pool.high_watermark if pool.filling else pool.low_watermark)
     if filling != pool.filling:
         Pool.objects.filter(pk=pool.pk).update(filling=filling)
-    return _write_order(pool, pool.batch_size) if filling else None
+    return Wish(pool, pool.batch_size, fullness) if filling else None
 
 
-def _order_for_tickets(pool: Pool) -> Batch | None:
+def _wish_for_tickets(pool: Pool, fullness: float) -> Wish | None:
     """A batch made to measure for visitors who wait for tags that nothing under way will bring."""
-    wanted = (
-        tickets.waiting(pool).exclude(tags=[]).order_by().values("tags").annotate(many=Count("id"))
-    )
-    for row in wanted:
+    tagged = tickets.waiting(pool).exclude(tags=[]).order_by()
+    for row in tagged.values("tags").annotate(many=Count("id"), since=Min("created_at")):
         params = {"tags": row["tags"]}
-        coming = Batch.objects.filter(pool=pool, state__in=Batch.UNDER_WAY, params=params)
-        if not coming.exists():
-            return _write_order(pool, min(pool.batch_size, max(2, row["many"])), params)
+        made = Batch.objects.filter(pool=pool, params=params)
+        coming = made.filter(state__in=Batch.UNDER_WAY).exists()
+        # Where batch after batch brings no such image, the release cannot draw it.
+        in_vain = made.filter(ordered_at__gte=row["since"]).count() >= Batch.MAX_ATTEMPTS
+        if not coming and not in_vain:
+            return Wish(pool, min(pool.batch_size, max(2, row["many"])), fullness, params)
     return None
 
 
-def _write_order(pool: Pool, count: int, params: dict[str, list[str]] | None = None) -> Batch:
+def _write_order(wish: Wish) -> Batch:
     ahead = Batch.objects.filter(state=Batch.State.ORDERED).count()
+    pool, count = wish.pool, wish.count
     return Batch.objects.create(
         pool=pool,
         release=pool.release,
         count=count,
         # Nobody may draw the same picture twice, so every batch has its own stretch of seeds.
         base_seed=secrets.randbelow(SEEDS - count),
-        params=params or {},
+        params=wish.params,
         deadline=timezone.now() + patience(count, ahead, pool.release.digest),
     )
 

@@ -135,6 +135,15 @@ def test_tags_someone_waits_for_are_ordered_to_measure(
     assert Batch.objects.exclude(params={}).count() == 1  # it is under way already
 
 
+def test_tags_no_batch_ever_brings_are_not_ordered_for_ever(pool: Pool, worker: Worker) -> None:
+    stock(pool, 16, ("black hair",))
+    claim("toon", ["pink hair"], client="visitor:a")
+    for _ in range(5):
+        replenish()
+        Batch.objects.filter(state=Batch.State.ORDERED).update(state=Batch.State.INGESTED)
+    assert Batch.objects.exclude(params={}).count() == 3
+
+
 def test_two_beats_do_not_double_the_work(pool: Pool, worker: Worker) -> None:
     replenish()
     replenish()
