@@ -1,8 +1,10 @@
 """The SFTP client: ships one batch so that the server sees it whole or not at all.
 
-Maildir's rule: files go to `inbox/tmp/<batch_id>/`, the manifest last, then one rename makes
-`inbox/new/<batch_id>/` visible. Every wait is bounded: a link that swallows all packets costs
-less than `GIVE_UP_SECONDS`, and the batch stays in the outbox.
+Maildir's rule: files go to `inbox/tmp/<batch_id>.<worker>/`, the manifest last, then one rename
+makes `inbox/new/<batch_id>/` visible. (The worker's name, because an order that was issued again
+may be delivered by two workers at once, and their files must not mix.) Every wait is bounded: a
+link that swallows all packets costs less than `GIVE_UP_SECONDS`, and the batch stays in the
+outbox.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ def deliver(config: Config, batch_id: UUID, folder: Path) -> bool:
     """
     try:
         with _session(config) as sftp:
-            return _ship(sftp, batch_id, folder)
+            return _ship(sftp, f"{batch_id}.{config.worker_name}", str(batch_id), folder)
     except FileNotFoundError as error:
         if not folder.is_dir():
             return False  # the receipt came while we were at it
@@ -52,8 +54,8 @@ def deliver(config: Config, batch_id: UUID, folder: Path) -> bool:
         raise DeliveryError(_explain(config, error)) from error
 
 
-def _ship(sftp: paramiko.SFTPClient, batch_id: UUID, folder: Path) -> bool:
-    tmp, new = str(TMP / str(batch_id)), str(NEW / str(batch_id))
+def _ship(sftp: paramiko.SFTPClient, draft: str, name: str, folder: Path) -> bool:
+    tmp, new = str(TMP / draft), str(NEW / name)
     if _exists(sftp, new):
         return False
     files = sorted(path for path in folder.iterdir() if path.name != MANIFEST_NAME)

@@ -37,7 +37,7 @@ def test_goes_on_after_an_interrupted_upload_and_removes_its_strays(
     connected, sftp, outbox, spooled
 ):
     batch_id = spooled()
-    left = sftp.root / "inbox" / "tmp" / str(batch_id)
+    left = sftp.root / "inbox" / "tmp" / f"{batch_id}.painter"
     left.mkdir()
     (left / "0.png").write_bytes(b"half")
     (left / "77.png").write_bytes(b"of another try")
@@ -45,6 +45,17 @@ def test_goes_on_after_an_interrupted_upload_and_removes_its_strays(
     there = sftp.root / "inbox" / "new" / str(batch_id)
     assert names(there) == names(outbox.folder(batch_id))
     assert (there / "0.png").stat().st_size == 5000
+
+
+def test_two_workers_with_one_batch_do_not_mix_their_files(connected, sftp, outbox, spooled):
+    batch_id = spooled()
+    other = sftp.root / "inbox" / "tmp" / f"{batch_id}.other-worker"
+    other.mkdir()
+    (other / "0.png").write_bytes(b"on its way")
+    assert deliver(connected, batch_id, outbox.folder(batch_id))
+    assert (other / "0.png").read_bytes() == b"on its way"
+    again = replace(connected, worker_name="other-worker")
+    assert deliver(again, batch_id, outbox.folder(batch_id)) is False
 
 
 def test_the_manifest_goes_last(connected, outbox, spooled, monkeypatch):

@@ -1,8 +1,8 @@
 """What a worker may do over SFTP: drop batches in, read checkpoints, nothing else.
 
-    inbox/tmp/<batch>/    create, write, remove
-    inbox/new/<batch>/    appears only by renaming inbox/tmp/<batch>; then out of reach
-    checkpoints/          read
+    inbox/tmp/<batch>.<worker>/    create, write, remove
+    inbox/new/<batch>/             appears only by renaming the former; then out of reach
+    checkpoints/                   read
 
 Everything else is refused, symlinks and `..` too. Production runs OpenSSH's internal-sftp,
 which is coarser; a client that satisfies this server satisfies that one.
@@ -47,7 +47,7 @@ def _need_draft(path: bytes, depth: int) -> None:
     """The path must lie in a batch that is still being uploaded."""
     parts = _parts(path)
     if parts[:2] != TMP or len(parts) != depth:
-        raise _refuse("Workers write in inbox/tmp/<batch>/ only.")
+        raise _refuse("Workers write in inbox/tmp/<batch>.<worker>/ only.")
 
 
 _BATCH, _FILE = 3, 4
@@ -121,8 +121,9 @@ class Dropbox(asyncssh.SFTPServer):
     async def posix_rename(self, oldpath: bytes, newpath: bytes) -> None:
         """Publish a batch: the only way into inbox/new."""
         old, new = _parts(oldpath), _parts(newpath)
-        if old[:2] != TMP or new[:2] != NEW or len(old) != _BATCH or old[2:] != new[2:]:
-            raise _refuse("Only inbox/tmp/<batch> can be renamed, to inbox/new/<batch>.")
+        inside = old[:2] == TMP and new[:2] == NEW and len(old) == len(new) == _BATCH
+        if not inside or old[2].partition(b".")[0] != new[2]:
+            raise _refuse("Only inbox/tmp/<batch>.<worker> can be renamed, to inbox/new/<batch>.")
         source = Path(os.fsdecode(self.map_path(oldpath)))
         target = Path(os.fsdecode(self.map_path(newpath)))
         if target.exists():

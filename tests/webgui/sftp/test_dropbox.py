@@ -44,24 +44,28 @@ def sftp(served) -> Iterator[paramiko.SFTPClient]:
         yield found
 
 
-def drop(sftp, batch=BATCH, name="1.png", data=b"png"):
-    sftp.mkdir(f"inbox/tmp/{batch}")
-    with sftp.open(f"inbox/tmp/{batch}/{name}", "wb") as file:
+DRAFT = f"inbox/tmp/{BATCH}.painter"
+NEW = f"inbox/new/{BATCH}"
+
+
+def drop(sftp, data=b"png"):
+    sftp.mkdir(DRAFT)
+    with sftp.open(f"{DRAFT}/1.png", "wb") as file:
         file.write(data)
 
 
 def test_a_batch_goes_in_through_tmp_and_new(served, sftp):
     drop(sftp)
-    assert sftp.listdir(f"inbox/tmp/{BATCH}") == ["1.png"]
-    sftp.posix_rename(f"inbox/tmp/{BATCH}", f"inbox/new/{BATCH}")
+    assert sftp.listdir(DRAFT) == ["1.png"]
+    sftp.posix_rename(DRAFT, NEW)
     there = served.root / "inbox" / "new" / BATCH / "1.png"
     assert there.read_bytes() == b"png"
 
 
 def test_a_failed_upload_can_be_cleared(served, sftp):
     drop(sftp)
-    sftp.remove(f"inbox/tmp/{BATCH}/1.png")
-    sftp.rmdir(f"inbox/tmp/{BATCH}")
+    sftp.remove(f"{DRAFT}/1.png")
+    sftp.rmdir(DRAFT)
     assert list((served.root / "inbox" / "tmp").iterdir()) == []
 
 
@@ -87,13 +91,13 @@ def test_checkpoints_can_be_read_and_not_changed(served, sftp):
 
 def test_what_is_published_is_out_of_reach(served, sftp):
     drop(sftp)
-    sftp.posix_rename(f"inbox/tmp/{BATCH}", f"inbox/new/{BATCH}")
+    sftp.posix_rename(DRAFT, NEW)
     for attempt in (
-        lambda: sftp.open(f"inbox/new/{BATCH}/1.png", "w"),
-        lambda: sftp.open(f"inbox/new/{BATCH}/1.png"),
-        lambda: sftp.remove(f"inbox/new/{BATCH}/1.png"),
+        lambda: sftp.open(f"{NEW}/1.png", "w"),
+        lambda: sftp.open(f"{NEW}/1.png"),
+        lambda: sftp.remove(f"{NEW}/1.png"),
         lambda: sftp.mkdir("inbox/new/other"),
-        lambda: sftp.posix_rename(f"inbox/new/{BATCH}", f"inbox/tmp/{BATCH}"),
+        lambda: sftp.posix_rename(NEW, DRAFT),
     ):
         with pytest.raises(PermissionError):
             attempt()
@@ -101,20 +105,20 @@ def test_what_is_published_is_out_of_reach(served, sftp):
 
 def test_a_published_batch_is_not_replaced(served, sftp):
     drop(sftp, data=b"first")
-    sftp.posix_rename(f"inbox/tmp/{BATCH}", f"inbox/new/{BATCH}")
+    sftp.posix_rename(DRAFT, NEW)
     drop(sftp, data=b"second")
     with pytest.raises(OSError, match="there already"):
-        sftp.posix_rename(f"inbox/tmp/{BATCH}", f"inbox/new/{BATCH}")
+        sftp.posix_rename(DRAFT, NEW)
     assert (served.root / "inbox" / "new" / BATCH / "1.png").read_bytes() == b"first"
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (f"inbox/tmp/{BATCH}", "inbox/new/other"),
-        (f"inbox/tmp/{BATCH}/1.png", f"inbox/new/{BATCH}"),
-        (f"inbox/tmp/{BATCH}", f"checkpoints/{BATCH}"),
-        (f"inbox/tmp/{BATCH}", f"inbox/tmp/../new/{BATCH}"),
+        (DRAFT, "inbox/new/other"),
+        (f"{DRAFT}/1.png", NEW),
+        (DRAFT, f"checkpoints/{BATCH}"),
+        (DRAFT, f"inbox/tmp/../new/{BATCH}"),
         ("inbox/tmp", "inbox/new"),
     ],
 )
@@ -147,9 +151,8 @@ def test_nothing_outside_is_reached(served, sftp, path):
 
 def test_links_are_neither_made_nor_followed(served, sftp):
     drop(sftp)
-    inside = f"inbox/tmp/{BATCH}"
     with pytest.raises(PermissionError):
-        sftp.symlink("/etc/passwd", f"{inside}/link.png")
+        sftp.symlink("/etc/passwd", f"{DRAFT}/link.png")
     (served.root / "checkpoints" / "way-out").symlink_to("/etc")
     for attempt in (
         lambda: sftp.open("checkpoints/way-out/passwd"),
@@ -159,7 +162,7 @@ def test_links_are_neither_made_nor_followed(served, sftp):
     ):
         with pytest.raises(PermissionError):
             attempt()
-    assert [path.name for path in (served.root / inside).iterdir()] == ["1.png"]
+    assert [path.name for path in (served.root / DRAFT).iterdir()] == ["1.png"]
 
 
 def test_no_command_no_shell_no_forwarding(served):
