@@ -1,4 +1,5 @@
-"""Training StyleDiffuser: adapter and LoRA together, generator and base UNet frozen.
+"""Training StyleDiffuser: adapter and LoRA together, generator and text encoder frozen, and the
+base UNet too unless the recipe says `train_base` (for a base that is itself still young).
 
 Pairs: for a real picture x with tags q, the prototype P = G(z, c(q)) shows the same traits with
 the faults this generator makes. L = E‖ε − ε_θ(z_t, t, τ(q), F(G), w)‖² over adapter and LoRA.
@@ -70,6 +71,8 @@ class StyleDiffuserTraining:
                 init_lora_weights="gaussian",
             )
         )
+        if self.cfg.get("train_base"):
+            self.unet.requires_grad_(True)
         self.adapter = StyleAdapter.fitting(self.prototype.G, self.unet, recipe["tokens"])
         self.adapter.install(self.unet)
         self.lora = [p for p in self.unet.parameters() if p.requires_grad]

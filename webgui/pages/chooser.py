@@ -57,16 +57,13 @@ def _groups(pool: Pool, posted: Mapping[str, str]) -> list[TraitGroup]:
 
 def _rules(pool: Pool) -> list[dict[str, Any]]:
     """The release's {"when": {group: tags}, "then": {group: tags}} with form fields for groups."""
-    found = []
-    for rule in pool.release.manifest.get("params", {}).get("rules", ()):
-        try:
-            ((group, tags),) = rule["when"].items()
-            ((other, allowed),) = rule["then"].items()
-        except (AttributeError, KeyError, TypeError, ValueError):
-            continue  # the worker refuses such a release; the page need not fail over it
-        when, then = _field(pool.slug, group), _field(pool.slug, other)
-        found.append({"when": [when, tags], "then": [then, allowed]})
-    return found
+    return [
+        {
+            "when": [_field(pool.slug, rule.group), rule.tags],
+            "then": [_field(pool.slug, rule.other), rule.allowed],
+        }
+        for rule in pool.release.rules
+    ]
 
 
 def _field(slug: str, group: str) -> str:

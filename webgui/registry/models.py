@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from django.db import models
 
 from generator_worker.contract import ReleaseManifest
+
+
+@dataclass(frozen=True)
+class TraitRule:
+    """Where `group` has one of `tags`, `other` must have one of `allowed` ("" is none)."""
+
+    group: str
+    tags: list[str]
+    other: str
+    allowed: list[str]
 
 
 class Release(models.Model):
@@ -53,6 +65,20 @@ class Release(models.Model):
     def tag_shares(self) -> dict[str, float]:
         """How frequent each tag is."""
         return {tag: share for tags in self.tag_groups.values() for tag, share in tags.items()}
+
+    @property
+    def rules(self) -> list[TraitRule]:
+        """What this release never draws together. A rule that cannot be read is left to the
+        worker, which refuses the release with a reason."""
+        found = []
+        for rule in self.manifest.get("params", {}).get("rules", ()):
+            try:
+                ((group, tags),) = rule["when"].items()
+                ((other, allowed),) = rule["then"].items()
+            except (AttributeError, KeyError, TypeError, ValueError):
+                continue
+            found.append(TraitRule(group, list(tags), other, list(allowed)))
+        return found
 
     def read_manifest(self) -> ReleaseManifest:
         return ReleaseManifest.model_validate(self.manifest)

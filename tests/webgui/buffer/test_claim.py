@@ -7,11 +7,12 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from tests.webgui.making import make_pool, stock
+from tests.webgui.making import make_pool, make_worker, stock
 from webgui.buffer import problems
 from webgui.buffer.claim import avatars_of, claim, forget_old_keys
 from webgui.buffer.models import Avatar, AvatarTag, ClaimKey, Pool, Ticket
 from webgui.fleet.models import Worker
+from webgui.registry.models import Release
 
 
 def test_a_claim_takes_one_avatar_for_this_client(pool: Pool) -> None:
@@ -93,6 +94,19 @@ def test_what_there_is_not_is_refused_by_name(
     assert refused.value.field == field
     assert accepted is None or refused.value.accepted == accepted
     assert Avatar.objects.get().state == Avatar.State.AVAILABLE
+
+
+def test_what_a_release_never_draws_together_is_not_waited_for(pool: Pool) -> None:
+    rule = {"when": {"hair colour": ["pink hair"]}, "then": {"mouth": ["", "smiling"]}}
+    manifest = pool.release.manifest | {"params": {"rules": [rule, "unreadable"]}}
+    Release.objects.filter(pk=pool.release_id).update(manifest=manifest)
+    make_worker()
+    with pytest.raises(problems.ConflictingTags, match="never drawn with") as refused:
+        claim("toon", ["pink hair", "serious"], client="visitor:a")
+    assert refused.value.accepted == ["smiling"]
+    assert not Ticket.objects.exists()
+    for tags in (["pink hair", "smiling"], ["pink hair"], ["black hair", "serious"]):
+        assert claim("toon", tags, client="visitor:a").ticket
 
 
 def test_without_any_pool_it_says_so(db: None) -> None:
