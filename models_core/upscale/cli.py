@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,4 +27,6 @@ def convert(args: argparse.Namespace) -> None:
     from models_core.upscale.upscaler import Upscaler
 
     Upscaler.from_ncnn(args.param).save(args.out)
+    if args.param is None:  # the weights' licence goes where they go
+        shutil.copyfile(Path(__file__).with_name("LICENSE.txt"), args.out / "LICENSE.txt")
     print(f"wrote {args.out}")

@@ -52,4 +52,5 @@ def test_converting_and_bundling_the_upscaler(tmp_path, capsys):
     out = str(tmp_path / "bundle")
     assert main(["release", "build", str(tmp_path / "release.toml"), out]) == 0
     assert main(["release", "verify", out]) == 0
-    assert "2 files as they should be" in capsys.readouterr().out
+    assert "Xintao Wang" in (tmp_path / "bundle/upscaler/LICENSE.txt").read_text()
+    assert "3 files as they should be" in capsys.readouterr().out
