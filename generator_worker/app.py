@@ -10,12 +10,10 @@ from celery import Celery
 from kombu import Exchange, Queue
 
 from generator_worker.config import Config
-from generator_worker.contract import GENERATE_QUEUE, VISIBILITY_TIMEOUT, worker_queue
+from generator_worker.contract import GENERATE_QUEUE, worker_queue
 from generator_worker.journal import Journal
 from generator_worker.outbox import Outbox
 from generator_worker.reports import Reports
-
-HARD_LIMIT = VISIBILITY_TIMEOUT // 2
 
 config = Config.from_env()
 app = Celery("generator_worker", broker=config.broker_url)
@@ -35,8 +33,8 @@ app.conf.update(
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,
     # A message longer in hand than the visibility timeout is handed to a second worker.
-    task_time_limit=HARD_LIMIT,
-    task_soft_time_limit=HARD_LIMIT - 60,
+    task_time_limit=config.visibility_timeout / 2,
+    task_soft_time_limit=config.visibility_timeout / 2 - 20,
     # The solo pool loses tasks on shutdown, threads ignore time limits.
     worker_pool="prefork",
     worker_concurrency=1,
@@ -51,7 +49,7 @@ app.conf.update(
     broker_connection_timeout=5,
     # A half-open link is noticed within seconds instead of never.
     broker_transport_options={
-        "visibility_timeout": VISIBILITY_TIMEOUT,
+        "visibility_timeout": config.visibility_timeout,
         "unacked_restore_interval": 30,
         "unacked_restore_throttle": 1,
         "socket_timeout": 10,

@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Self
 
+from generator_worker.contract import VISIBILITY_TIMEOUT
+
 PREFIX = "STYLEDIFFUSER_"
 _SHIPPED_RELEASES = Path(__file__).resolve().parent.parent / "models_core" / "releases"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -38,6 +40,8 @@ class Config:
     """A torch device such as `cuda:0`; None lets the model choose."""
     max_loaded: int
     """How many releases stay in memory at once."""
+    visibility_timeout: int
+    """Seconds until the broker hands out an unacknowledged message again; the server's."""
     soft_shutdown: float
     """Seconds a stopping worker lets the running batch go on before handing it back."""
 
@@ -57,6 +61,9 @@ class Config:
             releases=get.paths("RELEASES", (_SHIPPED_RELEASES,)),
             device=get("DEVICE", "") or None,
             max_loaded=int(get.number("MAX_LOADED", 2, low=1, high=64)),
+            visibility_timeout=int(
+                get.number("VISIBILITY_TIMEOUT", VISIBILITY_TIMEOUT, low=60, high=86_400)
+            ),
             soft_shutdown=get.number("SOFT_SHUTDOWN", 70, low=0, high=3600),
         )
 

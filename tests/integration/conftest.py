@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +13,15 @@ from tests.integration.house import House
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny release; the folder it lies in is the workers' release path."""
-    folder = tmp_path_factory.mktemp("releases") / "shelf" / "tiny"
-    folder.parent.mkdir()
-    tiny_release.build(folder)
+    """A tiny release, built once for all processes of the test run; the folder it lies in is
+    the workers' release path."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shelf" / "tiny"
+    folder.parent.mkdir(exist_ok=True)
+    with (folder.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            tiny_release.build(folder)
     return folder
 
 

@@ -21,7 +21,7 @@ def build(folder: Path) -> str:
     from models_core.upscale.upscaler import Upscaler
     from tests.models_core.stylediffuser.conftest import make_pipeline
 
-    parts = folder.parent / f"{folder.name}-parts"
+    parts = folder.parent.parent / f"{folder.name}-parts"
     make_pipeline().save_pretrained(parts / "pipeline", safe_serialization=True)
     torch.manual_seed(0)
     Critic(CriticNetwork(32, (8, 8))).save(parts / "critic")
