@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor
+from transformers import CLIPTextModel, PreTrainedTokenizerFast
 
 from models_core.data.dataset import ImageFolder, contact_sheet
 from models_core.enhancer.components import encode_text
@@ -54,6 +55,8 @@ class StyleDiffuserTraining:
         base = Path(recipe["base"])
         self.prototype = Prototype.from_pretrained(recipe["prototype"]).eval()
         parts = load_base(base)
+        if "vae" in recipe:  # same encoder, but its decoder may have learnt on since
+            parts["vae"] = AutoencoderKL.from_pretrained(recipe["vae"], local_files_only=True)
         self.vae, self.unet, self.text = parts["vae"], parts["unet"], parts["text_encoder"]
         self.tokenizer, self.scheduler = parts["tokenizer"], parts["scheduler"]
         self.latents = cached_latents(
@@ -209,9 +212,6 @@ class StyleDiffuserTraining:
 
 def load_base(folder: Path) -> dict[str, Any]:
     """The enhancer's components from a folder in diffusers' layout, from local files only."""
-    from diffusers import AutoencoderKL, EulerDiscreteScheduler
-    from transformers import CLIPTextModel, PreTrainedTokenizerFast
-
     local = {"local_files_only": True}
     return {
         "vae": AutoencoderKL.from_pretrained(folder / "vae", **local),
