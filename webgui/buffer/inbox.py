@@ -126,8 +126,8 @@ def open_delivery(batch_id: UUID) -> Iterator[Delivery]:
     except FileNotFoundError as error:
         raise Vanished from error
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise Refused("What was delivered is not a folder.") from error
+        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EACCES):
+            raise Refused("What was delivered is not a folder that can be read.") from error
         raise
     try:
         try:
@@ -147,6 +147,11 @@ def _is_still(path: Path, handle: int) -> bool:
         return os.path.samestat(path.lstat(), os.fstat(handle))
     except FileNotFoundError:
         return False
+
+
+def holds(batch_id: UUID) -> bool:
+    """Whether something of this batch lies in the inbox."""
+    return os.path.lexists(new_folder() / str(batch_id))
 
 
 def remove(batch_id: UUID) -> None:

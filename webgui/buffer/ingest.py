@@ -165,7 +165,7 @@ def _write_rows(batch: Batch, pictures: list[Picture]) -> None:
     tickets.serve(pool)
     if avatars:
         replenish.clear_trouble(pool)
-    else:
+    elif not batch.params:
         replenish.note_trouble(pool, f"Batch {batch.pk} brought no new image.")
 
 

@@ -64,7 +64,8 @@ class Batch(models.Model):
     """One order and what became of it.
 
     ordered ──> delivered ──> ingested
-       │            └───────> quarantined      (bad files: nothing of it is served)
+       │            ├───────> quarantined      (bad files: nothing of it is served)
+       │            └───────> overdue          (its files are gone from the inbox)
        ├──> overdue ──> ordered, attempt + 1   (re-issued, at most 3 attempts)
        │       └──────> failed                 (no attempt left, or nobody wants it any more)
        └──> failed                             (the worker refused it)

@@ -16,7 +16,7 @@ from generator_worker.contract import BatchFailed
 from webgui.fleet import roster
 from webgui.registry.models import Release
 
-from . import orders, tickets
+from . import inbox, orders, tickets
 from .models import Avatar, Batch, Pool
 from .progress import patience
 
@@ -157,13 +157,18 @@ def reconcile() -> int:
 
 
 def mark_overdue() -> int:
-    """Orders past their deadline, or begun by a worker that fell silent."""
+    """Orders past their deadline, begun by a worker that fell silent, or delivered and lost."""
     now = timezone.now()
     silent = now - timedelta(seconds=settings.BATCH_SILENCE_SECONDS)
     # A finished batch (fraction 1) is on its way or spooled: only its deadline counts.
     went_silent = Q(progress_at__lt=silent, fraction__lt=1)
     lost = Q(state=Batch.State.ORDERED) & (Q(deadline__lt=now) | went_silent)
-    return Batch.objects.filter(lost).update(state=Batch.State.OVERDUE)
+    marked = Batch.objects.filter(lost).update(state=Batch.State.OVERDUE)
+    for batch in Batch.objects.filter(state=Batch.State.DELIVERED, deadline__lt=now):
+        if not inbox.holds(batch.pk):
+            still = Batch.objects.filter(pk=batch.pk, state=Batch.State.DELIVERED)
+            marked += still.update(state=Batch.State.OVERDUE)
+    return marked
 
 
 def _still_wanted(batch: Batch) -> bool:
@@ -195,10 +200,12 @@ def _reissue(batch: Batch) -> bool:
 
 
 def give_up(batch: Batch, reason: str, trouble: bool = True) -> bool:
+    """Let an order go. Trouble holds the pool's orders up; a batch for somebody's tags never
+    does, or one visitor's odd wish could stop the pool."""
     changed = Batch.objects.filter(
         pk=batch.pk, state__in=(Batch.State.ORDERED, Batch.State.OVERDUE), attempt=batch.attempt
     ).update(state=Batch.State.FAILED, reason=reason, settled_at=timezone.now())
-    if changed and trouble:
+    if changed and trouble and not batch.params:
         note_trouble(batch.pool, f"Batch {batch.pk}: {reason}")
     return bool(changed)
 

@@ -21,6 +21,7 @@ from .pictures import stored
 CHUNK = 500
 # An ingest under way has files whose rows are not written yet.
 YOUNG_SECONDS = 3600
+UPLOAD_SECONDS = 24 * 3600
 DIGEST = re.compile(r"^[0-9a-f]{64}")
 
 
@@ -85,7 +86,10 @@ def _prune_files(pruned: Pruned, dry_run: bool) -> None:
                 pruned.files += 1
                 if not dry_run:
                     path.unlink(missing_ok=True)
-    for folder in _old_entries(settings.MEDIA_ROOT / "staging", YOUNG_SECONDS):
+    abandoned = _old_entries(settings.MEDIA_ROOT / "staging", YOUNG_SECONDS)
+    # Uploads that were begun and never finished: their worker starts anew, or is no more.
+    abandoned += _old_entries(settings.SFTP_ROOT / "inbox" / "tmp", UPLOAD_SECONDS)
+    for folder in abandoned:
         if not dry_run:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
+from django.core.management import call_command
 from django.test import Client
 
 from tests.webgui.making import make_batch, make_pool, stock
@@ -66,6 +68,11 @@ def test_the_document_has_every_path_and_answer(client: Client, db: None) -> Non
     answers = document["paths"]["/api/v1/avatars/"]["post"]["responses"]
     assert {"201", "202", "400", "409", "429", "503"} <= set(answers)
     assert "application/problem+json" in answers["409"]["content"]
+
+
+def test_the_document_is_sound(db: None, tmp_path: Path) -> None:
+    file = str(tmp_path / "schema.yml")
+    call_command("spectacular", file=file, validate=True, fail_on_warn=True)
 
 
 def test_the_page_of_the_document_needs_no_other_host(client: Client, db: None) -> None:

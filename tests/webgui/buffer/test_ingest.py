@@ -399,7 +399,7 @@ def test_a_link_or_file_in_a_batchs_place_is_moved_not_followed(pool: Pool, home
     inbox(plain.pk).write_text("hello")
     assert sweep() == {Outcome.QUARANTINED: 2}
     linked.refresh_from_db()
-    assert "not a folder" in linked.reason
+    assert "not a folder that" in linked.reason
     assert (secret / "manifest.json").exists()
 
 
@@ -409,6 +409,15 @@ def test_a_quarantined_batch_brought_again_stays_out(pool: Pool, home: Path, sen
     assert ingest(batch.pk) == Outcome.KNOWN
     assert not Avatar.objects.exists() and not inbox(batch.pk).exists()
     assert [reason for _, reason in quarantined(home)] == ["bad"]
+
+
+def test_a_batch_without_an_image_is_settled_and_slows_the_orders_down(pool: Pool) -> None:
+    for params, pauses in (({"tags": ["pink hair"]}, False), ({}, True)):
+        batch = make_batch(pool, params=params)
+        deliver(batch, count=0)
+        assert ingest(batch.pk) == Outcome.INGESTED
+        pool.refresh_from_db()
+        assert (pool.pause > 0) == pauses
 
 
 def test_quarantines_in_a_row_slow_the_orders_down(pool: Pool, worker: Worker) -> None:

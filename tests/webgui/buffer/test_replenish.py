@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from generator_worker.contract import GENERATE_BATCH, BatchFailed, GenerateBatch
-from tests.webgui.making import make_batch, make_pool, make_release, make_worker, stock
+from tests.webgui.making import deliver, make_batch, make_pool, make_release, make_worker, stock
 from webgui.buffer import orders
 from webgui.buffer.claim import claim
 from webgui.buffer.models import Batch, Pool
@@ -208,6 +208,14 @@ class TestLostOrders:
         drawn.refresh_from_db()
         assert (begun.attempt, drawn.attempt) == (2, 1)
 
+    def test_delivered_and_then_gone_is_ordered_again(self, pool: Pool, worker: Worker) -> None:
+        there, gone = (self.overdue(pool, state=Batch.State.DELIVERED) for _ in range(2))
+        deliver(there)
+        assert reconcile() == 1
+        there.refresh_from_db()
+        gone.refresh_from_db()
+        assert (there.state, gone.state) == (Batch.State.DELIVERED, Batch.State.ORDERED)
+
     def test_patience_grows_with_the_work(self, db: None) -> None:
         assert patience(512) > patience(8)
         assert patience(8, batches_ahead=2) > patience(8)
@@ -234,6 +242,11 @@ class TestRefusals:
         assert batch.state == Batch.State.FAILED and reason in batch.reason
         assert reason in pool.trouble
         assert replenish() == 0
+
+    def test_one_visitors_odd_wish_does_not_stop_the_pool(self, pool: Pool, worker: Worker) -> None:
+        assert refused(failure(make_batch(pool, params={"tags": ["pink hair"]})))
+        pool.refresh_from_db()
+        assert (pool.failures, pool.pause) == (0, 0)
 
     def test_pauses_double_up_to_ten_minutes(self, pool: Pool) -> None:
         pauses = []

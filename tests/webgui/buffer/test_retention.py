@@ -75,6 +75,16 @@ def test_orphans_go_once_they_are_old(filled: Pool, home: Path) -> None:
     assert variant(avatar.digest, 64, "webp").exists()
 
 
+def test_uploads_never_finished_go_after_a_day(pool: Pool, home: Path) -> None:
+    for name, hours in (("old", 25), ("young", 23)):
+        upload = home / "sftp" / "inbox" / "tmp" / name
+        upload.mkdir(parents=True)
+        past = time.time() - hours * 3600
+        os.utime(upload, (past, past))
+    prune()
+    assert [path.name for path in (home / "sftp" / "inbox" / "tmp").iterdir()] == ["young"]
+
+
 def test_quarantine_is_kept_for_people_to_look_at_and_not_for_ever(pool: Pool, home: Path) -> None:
     for name, days in (("old", 15), ("young", 13)):
         place = home / "quarantine" / name
