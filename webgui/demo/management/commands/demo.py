@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection
+from django.db import OperationalError, connection
 
 from webgui.config import environment
 from webgui.demo import prefill, prepare, services
@@ -30,6 +30,11 @@ class Command(BaseCommand):
                 _Demo(home, port, web).run()
         except Taken as taken:
             raise CommandError(str(taken)) from None
+        except OperationalError as error:
+            raise CommandError(
+                f"The database does not work: {error}\n"
+                "Look at STYLEDIFFUSER_DATABASE_URL, or leave it out for SQLite."
+            ) from None
 
 
 class _Demo:
@@ -49,7 +54,7 @@ class _Demo:
             while self.supervisor.rest():
                 pass
         finally:
-            self.console.say("Stopping…")
+            self.console.say("Stopping.")
             self.supervisor.end()
             self.console.say("Stopped; nothing is left running.")
 
