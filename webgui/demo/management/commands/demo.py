@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 
@@ -24,12 +25,13 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
-        home, port = settings.HOME, environment.number("PORT", 8000, least=1)
+        home = settings.HOME
         try:
+            port = environment.number("PORT", 8000, least=1)
             with hold_home(home), listen(port) as web:
                 _Demo(home, port, web).run()
-        except Taken as taken:
-            raise CommandError(str(taken)) from None
+        except (Taken, ImproperlyConfigured) as refusal:
+            raise CommandError(str(refusal)) from None
         except OperationalError as error:
             raise CommandError(
                 f"The database does not work: {error}\n"
