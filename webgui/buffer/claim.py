@@ -152,8 +152,12 @@ def take(pool: Pool, tags: Sequence[str], client: str) -> Avatar | None:
         now = timezone.now()
         still_free = Avatar.objects.filter(pk=avatar.pk, state=Avatar.State.AVAILABLE)
         if still_free.update(state=Avatar.State.CLAIMED, claimed_by=client, claimed_at=now):
-            AvatarTag.objects.filter(avatar_id=avatar.pk).delete()
+            if avatar.tags:
+                AvatarTag.objects.filter(avatar_id=avatar.pk).delete()
             avatar.state, avatar.claimed_by, avatar.claimed_at = Avatar.State.CLAIMED, client, now
+            avatar.pool = pool  # what the answer will show is at hand: no need to ask for it again
+            if avatar.release_id == pool.release_id:
+                avatar.release = pool.release
             return avatar
     raise RuntimeError(f"Lost {TRIES} races for one avatar of pool {pool.slug}")
 

@@ -120,7 +120,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 262_144
 DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{HOME / 'db.sqlite3'}")
 DATABASES: dict[str, Any] = {
     "default": dj_database_url.parse(
-        DATABASE_URL, conn_max_age=env.number("DATABASE_CONN_MAX_AGE", 0), conn_health_checks=True
+        DATABASE_URL, conn_max_age=env.number("DATABASE_CONN_MAX_AGE", 60), conn_health_checks=True
     )
 }
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):

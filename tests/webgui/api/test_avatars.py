@@ -49,6 +49,13 @@ class TestClaim:
     def test_everything_may_be_left_out(self, client: Client, filled: Pool, body: object) -> None:
         assert post_claim(client, body).status_code == 201
 
+    def test_it_takes_few_queries(
+        self, client: Client, filled: Pool, django_assert_max_num_queries
+    ) -> None:
+        # The pool; begin, pick, take, its tags, commit.
+        with django_assert_max_num_queries(6):
+            assert post_claim(client).status_code == 201
+
     def test_by_pool_and_tags(self, client: Client, filled: Pool) -> None:
         body = {"pool": "toon", "tags": ["smiling", "pink hair"]}
         assert post_claim(client, body).status_code == 201
