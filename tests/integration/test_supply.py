@@ -81,13 +81,15 @@ def test_batches_wait_on_the_workers_disk_while_the_server_is_away(house: House,
     house.wait("an empty outbox", lambda: not house.outbox.waiting())
 
 
-def test_a_killed_broker_is_got_over(house: House, bundle: Path):
+def test_a_broker_killed_mid_batch_is_got_over(house: House, bundle: Path):
+    mid_batch(house, bundle, "broker-killed")
     house.kill("broker")
     time.sleep(1)
     house.start("broker")
-    house.open_pool("broker-killed", bundle, images=4, batch_size=4)
-    house.wait("4 avatars", lambda: house.available("broker-killed") == 4, 60)
-    house.wait("an empty outbox", lambda: not house.outbox.waiting())
+    house.wait("32 avatars", lambda: house.available("broker-killed") == 32, 60)
+    house.open_pool("after", bundle, images=4, batch_size=4)
+    house.wait("4 avatars of the next order", lambda: house.available("after") == 4, 60)
+    house.wait("an empty outbox", lambda: not house.outbox.waiting(), 90)
 
 
 def test_nothing_was_lost_or_doubled(house: House):
