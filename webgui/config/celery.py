@@ -11,13 +11,15 @@ from typing import Any
 
 from celery import Celery
 
-from generator_worker.contract import SERVER_QUEUE, VISIBILITY_TIMEOUT
+from generator_worker.contract import SERVER_QUEUE
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webgui.config.settings")
 
 from django.conf import settings  # the variable above has to come first
 
 app = Celery("webgui")
+# A task must be over long before the broker would hand its message out again.
+HARD_LIMIT = min(600, settings.VISIBILITY_TIMEOUT // 2)
 
 
 def tick(task: str, seconds: float) -> dict[str, Any]:
@@ -29,7 +31,7 @@ app.conf.update(
     broker_url=settings.BROKER_URL,
     broker_connection_retry_on_startup=True,
     broker_transport_options={
-        "visibility_timeout": VISIBILITY_TIMEOUT,
+        "visibility_timeout": settings.VISIBILITY_TIMEOUT,
         "unacked_restore_interval": 5,
         "socket_timeout": 10,
         "socket_connect_timeout": 10,
@@ -49,8 +51,8 @@ app.conf.update(
     worker_max_tasks_per_child=5000,
     worker_send_task_events=False,
     worker_soft_shutdown_timeout=10,
-    task_soft_time_limit=540,
-    task_time_limit=600,
+    task_soft_time_limit=0.9 * HARD_LIMIT,
+    task_time_limit=HARD_LIMIT,
     timezone="UTC",
     beat_schedule_filename=str(settings.HOME / "beat-schedule"),
     beat_schedule={

@@ -7,6 +7,8 @@ from typing import Any
 
 import dj_database_url
 
+from generator_worker import contract
+
 from . import environment as env
 
 BASE_DIR = Path(__file__).resolve().parents[2]
@@ -195,6 +197,8 @@ WORKER_SILENCE_SECONDS = env.number("WORKER_SILENCE_SECONDS", 30, least=5)
 
 # --- messages ----------------------------------------------------------------------------------
 BROKER_URL = env.text("BROKER_URL", "redis://127.0.0.1:6379/0")
+# The same in every program on one broker, since the shortest wins.
+VISIBILITY_TIMEOUT = env.number("VISIBILITY_TIMEOUT", contract.VISIBILITY_TIMEOUT, least=60)
 
 LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
 LOGGING = {
