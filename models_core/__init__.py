@@ -1,4 +1,4 @@
-"""StyleDiffuser's models. Importing the package is cheap: torch comes with the parts that need it."""
+"""StyleDiffuser's models. Importing the package is cheap: torch comes with what needs it."""
 
 from typing import Any
 

@@ -14,7 +14,7 @@ All sizes come from the two configurations, so any StyleGAN2 fits any Stable Dif
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -110,8 +110,7 @@ class StyleAdapter(ModelMixin, ConfigMixin):
         """A new adapter for this generator and this UNet."""
         synthesis: Any = generator.synthesis
         channels = {
-            str(r): getattr(synthesis, f"b{r}").conv1.weight.shape[0]
-            for r in synthesis.resolutions
+            str(r): getattr(synthesis, f"b{r}").conv1.weight.shape[0] for r in synthesis.resolutions
         }
         inner = [unet.get_submodule(name).to_k.out_features for name in cross_attentions(unet)]
         return cls(
@@ -141,7 +140,7 @@ class StyleAdapter(ModelMixin, ConfigMixin):
 
         From then on `encoder_hidden_states` must end in K style tokens.
         """
-        layers = iter(self.attention)
+        layers: Iterator[Any] = iter(self.attention)
         names = set(cross_attentions(unet))
         processors = {}
         for key, old in unet.attn_processors.items():
@@ -220,5 +219,7 @@ def unet_residuals(unet: UNet2DConditionModel) -> list[tuple[int, int]]:
 @torch.no_grad()
 def is_untouched(adapter: StyleAdapter) -> bool:
     """Whether the adapter still is at its initialisation, where it changes nothing."""
-    zero_convs = all(not c.conv.weight.any() and not c.conv.bias.any() for c in adapter.convs)
-    return zero_convs and all(not layer.to_v.weight.any() for layer in adapter.attention)
+    convs: Iterable[Any] = adapter.convs
+    attention: Iterable[Any] = adapter.attention
+    zero_convs = all(not c.conv.weight.any() and not c.conv.bias.any() for c in convs)
+    return zero_convs and all(not layer.to_v.weight.any() for layer in attention)

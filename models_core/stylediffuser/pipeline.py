@@ -230,9 +230,7 @@ def supervised_unet(
     return unet(x, t, hidden, **extra).sample
 
 
-def check_parameters(
-    seeds: int, tags: int, steps: int, strength: float, guidance: float
-) -> None:
+def check_parameters(seeds: int, tags: int, steps: int, strength: float, guidance: float) -> None:
     if seeds != tags:
         raise ValueError(f"{seeds} seeds but {tags} rows of tags")
     if not 1 <= steps <= 1000:
@@ -243,9 +241,7 @@ def check_parameters(
         raise ValueError(f"guidance must not be negative, not {guidance}")
 
 
-def seeded_noise(
-    seeds: Sequence[int], z_dim: int, shape: tuple[int, ...]
-) -> tuple[Tensor, Tensor]:
+def seeded_noise(seeds: Sequence[int], z_dim: int, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """z [N, z_dim] and the diffusion noise [N, *shape], each row from its own seed, on the CPU."""
     z, noise = [], []
     for seed in seeds:

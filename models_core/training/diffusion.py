@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from diffusers import AutoencoderKL
 from torch import Tensor
 
 
@@ -36,13 +37,13 @@ class ForwardProcess:
 
 
 @torch.no_grad()
-def encode_latents(vae: torch.nn.Module, pixels: Tensor) -> Tensor:
+def encode_latents(vae: AutoencoderKL, pixels: Tensor) -> Tensor:
     """Images [N, 3, H, W] in [−1, 1] → scaled latents (the posterior's mode)."""
     z = vae.encode(pixels.contiguous(memory_format=torch.channels_last)).latent_dist.mode()
     return z * vae.config.scaling_factor
 
 
 @torch.no_grad()
-def decode_latents(vae: torch.nn.Module, z: Tensor) -> Tensor:
+def decode_latents(vae: AutoencoderKL, z: Tensor) -> Tensor:
     """Scaled latents → images [N, 3, H, W] in about [−1, 1]."""
     return vae.decode(z / vae.config.scaling_factor).sample

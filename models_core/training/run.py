@@ -53,7 +53,7 @@ class Run:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, self.checkpoint)
+        part.replace(self.checkpoint)
 
     def log(self, **values: Any) -> None:
         line = {k: round(v, 5) if isinstance(v, float) else v for k, v in values.items()}
@@ -77,8 +77,8 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
     """Exponential moving average of parameters; buffers are copied."""
     for a, b in zip(average.parameters(), model.parameters(), strict=True):
         a.lerp_(b, 1 - decay)
-    for a, b in zip(average.buffers(), model.buffers(), strict=True):
-        a.copy_(b)
+    for mean, now in zip(average.buffers(), model.buffers(), strict=True):
+        mean.copy_(now)
 
 
 def batch_indices(count: int, batch: int, generator: torch.Generator) -> Tensor:

@@ -84,9 +84,7 @@ class StyleDiffuserTraining:
             {"params": self.lora, "peak": self.cfg["lora_lr"]},
         ]
         self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=1e-3)
-        self.process = ForwardProcess(
-            self.scheduler.alphas_cumprod, self.cfg.get("min_snr_gamma")
-        )
+        self.process = ForwardProcess(self.scheduler.alphas_cumprod, self.cfg.get("min_snr_gamma"))
         self.average = [p.detach().clone() for p in self._parameters()]
         self.step = 0
         if state := run.load():
@@ -134,9 +132,7 @@ class StyleDiffuserTraining:
         target = (z_t - alpha.sqrt() * clean) / (1 - alpha).sqrt()
         hidden = torch.cat([hidden, self.adapter.style_tokens(ws)], dim=1)
         fast = z_t.contiguous(memory_format=torch.channels_last)
-        predicted = supervised_unet(
-            self.unet, fast, t, hidden, self.adapter.residuals(features)
-        )
+        predicted = supervised_unet(self.unet, fast, t, hidden, self.adapter.residuals(features))
         loss = self.process.loss(predicted, target, t)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

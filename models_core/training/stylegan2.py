@@ -92,8 +92,9 @@ class StyleGAN2Training:
         torch.manual_seed(self.cfg["seed"])
         # channels_last: a third faster on CPU, measured at this size.
         fast = torch.channels_last
-        self.G = Generator(**self.config).to(memory_format=fast)
-        self.D = Discriminator(self.labels.shape[1], size, 3, **channels).to(memory_format=fast)
+        self.G: Generator = Generator(**self.config).to(memory_format=fast)  # type: ignore[call-overload]
+        D = Discriminator(self.labels.shape[1], size, 3, **channels)
+        self.D: Discriminator = D.to(memory_format=fast)  # type: ignore[call-overload]
         self.G_ema = copy.deepcopy(self.G).eval().requires_grad_(False)
         self.G_opt = self._optimizer(self.G, self.cfg.get("pl_interval", 0))
         self.D_opt = self._optimizer(self.D, self.cfg["r1_interval"])

@@ -149,8 +149,10 @@ class UNetTraining:
 
     def export(self, folder: Path) -> None:
         """The averaged weights in diffusers' folder layout."""
-        self.average["unet"].save_pretrained(folder / "unet")
-        self.average["text"].save_pretrained(folder / "text_encoder")
+        unet: Any = self.average["unet"]
+        text: Any = self.average["text"]
+        unet.save_pretrained(folder / "unet")
+        text.save_pretrained(folder / "text_encoder")
         self.tokenizer.save_pretrained(folder / "tokenizer")
         self.vae.save_pretrained(folder / "vae")
         build_scheduler().save_pretrained(folder / "scheduler")

@@ -43,7 +43,11 @@ def test_gradients_reach_both_conditionings_from_the_start(pipeline):
     adapter = pipeline.adapter
     hidden = torch.cat([torch.randn(2, 8, 16), adapter.style_tokens(ws)], dim=1)
     out = supervised_unet(
-        pipeline.unet, torch.randn(2, 4, 8, 8), torch.tensor(10), hidden, adapter.residuals(features)
+        pipeline.unet,
+        torch.randn(2, 4, 8, 8),
+        torch.tensor(10),
+        hidden,
+        adapter.residuals(features),
     )
     out.square().mean().backward()
     assert all(conv.conv.weight.grad.any() for conv in adapter.convs)

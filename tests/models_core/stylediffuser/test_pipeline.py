@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
-from diffusers import DiffusionPipeline
 
 from models_core.stylediffuser.pipeline import (
     Aborted,
@@ -48,13 +46,10 @@ def test_saved_and_loaded_it_draws_the_same_to_the_last_bit(trained, tmp_path, g
     assert (before == pipeline_pixels(loaded, [1, 2], **arguments)).all()
 
 
-def test_the_general_loader_finds_our_pipeline(trained, tmp_path):
+def test_a_saved_pipeline_holds_nothing_that_could_run(trained, tmp_path):
     trained.save_pretrained(tmp_path)
-    state = torch.load  # nothing is unpickled: the folder holds safetensors and JSON alone
-    assert state is torch.load
-    assert {p.suffix for p in tmp_path.rglob("*") if p.is_file()} <= {".json", ".safetensors"}
-    with pytest.raises((ValueError, ImportError, AttributeError, OSError)):
-        DiffusionPipeline.from_pretrained(tmp_path / "unet", local_files_only=True)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".json", ".safetensors"}
 
 
 @pytest.mark.parametrize(
