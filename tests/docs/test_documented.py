@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 
 def settings_in(*files: str) -> set[str]:
     """Names of settings read by the code: env.text("NAME"…), get("NAME"…), get.number("NAME"…)."""
-    pattern = re.compile(r'\b(?:env|get)(?:\.\w+)?\(\s*"([A-Z_]+)"')
+    pattern = re.compile(r'\b(?:env|environment|get)(?:\.\w+)?\(\s*"([A-Z_]+)"')
     return {name for file in files for name in pattern.findall((ROOT / file).read_text())}
 
 
@@ -18,7 +18,8 @@ def documented() -> set[str]:
 
 
 def test_every_setting_is_documented_and_every_documented_one_exists():
-    read = settings_in("webgui/config/settings.py", "generator_worker/config.py")
+    demo = [str(file.relative_to(ROOT)) for file in (ROOT / "webgui/demo").rglob("*.py")]
+    read = settings_in("webgui/config/settings.py", "generator_worker/config.py", *demo)
     assert {"HOME", "DATABASE_URL", "WORKER_NAME"} <= read
     # PORT is the demo's, SECRET_KEY is read where keys are made.
     assert read | {"PORT", "SECRET_KEY"} == documented()

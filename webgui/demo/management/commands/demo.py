@@ -99,7 +99,7 @@ class _Demo:
     def _welcome(self) -> None:
         say = self.console.say
         say(f"\nReady after {time.monotonic() - self.began:.0f} s:  http://127.0.0.1:{self.port}/")
-        say(f"  API          http://127.0.0.1:{self.port}/api/v1/docs/")
+        say(f"  API          http://127.0.0.1:{self.port}/api/docs/")
         if self.password:
             say(f"  admin        http://127.0.0.1:{self.port}/admin/")
             say(f"               user {prepare.ADMIN}, password {self.password} (shown only now)")
