@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
-export PYTHONDONTWRITEBYTECODE ?=
 
 .PHONY: setup setup-dev demo test lint format clean
 
@@ -27,7 +26,7 @@ demo: setup
 	@$(BIN)/python manage.py demo
 
 test: setup-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup-dev
 	$(BIN)/ruff check .
