@@ -13,6 +13,8 @@ from typing import IO
 os.environ["REMAP_SIGTERM"] = "SIGQUIT"
 # A release has all its weights with it: nothing is ever looked up on the network.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# On a busy CPU, threads that spin while they wait for each other cost several times the work.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TQDM_DISABLE", "1")  # progress bars make poor log lines
 
 

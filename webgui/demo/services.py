@@ -74,7 +74,13 @@ class Plan:
         }
         own.setdefault("WORKER_NAME", "demo")
         own.setdefault("RELEASES", str(release_folder().parent))
-        return {**foreign, **{PREFIX + key: value for key, value in own.items()}}
+        # One core stays free for visitors; threads that outnumber free cores wait for each other.
+        cores = len(os.sched_getaffinity(0))
+        return {
+            "OMP_NUM_THREADS": str(max(1, cores - 1)),
+            **foreign,
+            **{PREFIX + key: value for key, value in own.items()},
+        }
 
     def log(self, name: str) -> Path:
         return self.home / "logs" / f"{name}.log"
