@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from webgui.registry.models import Release
 
@@ -14,6 +15,7 @@ class Credit:
     licence: str
     url: str = ""
     what: str = ""
+    licence_url: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,18 +97,23 @@ def beside(releases: list[ReleaseCredits]) -> list[Credit]:
 def _read(release: Release) -> list[Credit]:
     credits = []
     for entry in release.manifest.get("licences", ()):
-        url = str(entry.get("url", ""))
         credits.append(
             Credit(
                 name=str(entry.get("name") or entry.get("what") or "Unnamed"),
-                author=str(entry.get("author", "")),
+                author=str(entry.get("author") or "author not stated"),
                 licence=str(entry.get("licence") or "licence not stated"),
-                # A manifest is somebody else's file: only web addresses become links.
-                url=url if url.startswith(("https://", "http://")) else "",
+                url=_link(entry, "url"),
                 what=str(entry.get("what", "")) if entry.get("name") else "",
+                licence_url=_link(entry, "licence_url"),
             )
         )
     return credits
+
+
+def _link(entry: dict[str, Any], key: str) -> str:
+    """A manifest is somebody else's file: only web addresses become links."""
+    url = str(entry.get(key, ""))
+    return url if url.startswith(("https://", "http://")) else ""
 
 
 def _plain(name: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import pytest
+from django.conf import settings
 from django.test import Client
 from pytest_django.asserts import assertContains, assertNotContains
 
@@ -39,6 +42,22 @@ def test_credits_come_from_the_pools_release(client: Client, pool: Pool) -> None
     assertNotContains(page, "unused")
 
 
+def test_the_shipped_recipe_credits_its_artist(client: Client, pool: Pool) -> None:
+    recipe = settings.BASE_DIR / "models_core" / "recipes" / "toon-release.toml"
+    licences = tomllib.loads(recipe.read_text())["licences"]
+    pool.release.manifest = release_manifest(licences=licences)
+    pool.release.save()
+    page = client.get("/about/")
+    (drawn,) = page.context["releases"]
+    artist = next(credit for credit in drawn.credits if credit.name == "ToonHead")
+    assert (artist.author, artist.licence) == ("Johan Melin", "CC BY 4.0")
+    for row in licences:
+        assertContains(page, row["author"])
+        assertContains(page, f'href="{row["url"]}"')
+        assertContains(page, f'href="{row["licence_url"]}" rel="license noopener"')
+    assert "ToonHead" not in [credit.name for credit in page.context["credits"]]
+
+
 def test_what_a_release_credits_is_not_credited_twice(client: Client, pool: Pool) -> None:
     upscaler = {"name": "Real-ESRGAN animevideov3", "licence": "BSD-3-Clause"}
     pool.release.manifest = release_manifest(licences=[TOONHEAD, upscaler])
@@ -51,8 +70,10 @@ def test_what_a_release_credits_is_not_credited_twice(client: Client, pool: Pool
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "data:text/html,x", "//evil.example"])
 def test_only_web_addresses_become_links(client: Client, pool: Pool, url: str) -> None:
-    pool.release.manifest = release_manifest(licences=[{"name": "X", "url": url}])
+    pool.release.manifest = release_manifest(
+        licences=[{"name": "X", "url": url, "licence_url": url}]
+    )
     pool.release.save()
     page = client.get("/about/")
-    assertContains(page, "licence not stated")
+    assertContains(page, "author not stated · licence not stated")
     assertNotContains(page, url)
