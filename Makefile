@@ -1,5 +1,8 @@
 # The two commands a newcomer needs are `make demo` and `make test`.
-PYTHON ?= python3
+# The first of these that is new enough; `make PYTHON=/path/to/python` names another.
+NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13,\
+	$(shell $(name) -c '$(NEW_ENOUGH)' 2>/dev/null && echo $(name))) python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
@@ -10,16 +13,23 @@ setup: $(VENV)/.demo
 setup-dev: $(VENV)/.dev
 
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c '$(NEW_ENOUGH)' || { echo "StyleDiffuser needs Python 3.11 or newer, and" \
+		"$(PYTHON) is not. Install python3.11, or say where one is:" \
+		"make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual" \
+		"environment. On Debian or Ubuntu: apt install python3-venv (for a python3.11 beside" \
+		"the system's own: python3.11-venv); then run make again." >&2; exit 1; }
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "==> Installing pinned dependencies (torch is large: a few minutes the first time)"
-	$(PIP) install --quiet torch==2.13.0 -c constraints.txt
-	$(PIP) install --quiet -c constraints.txt -e '.[demo]'
+	@echo "==> 1 of 2: torch (the largest: some minutes on a usual line, nothing is shown meanwhile)"
+	@$(PIP) install --quiet torch==2.13.0 -c constraints.txt
+	@echo "==> 2 of 2: server and worker (a minute or two)"
+	@$(PIP) install --quiet -c constraints.txt -e '.[demo]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
+	@echo "==> What tests, lint and training need besides (a minute or two)"
+	@$(PIP) install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: setup
