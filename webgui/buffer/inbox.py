@@ -10,11 +10,12 @@ import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -27,6 +28,7 @@ from generator_worker.contract import MANIFEST_NAME, ContractError, Manifest, Ma
 MAX_MANIFEST_BYTES = 2 * 1024 * 1024
 MAX_IMAGE_BYTES = 8 * 1024 * 1024
 REASON_NAME = "REASON.txt"
+log = logging.getLogger(__name__)
 
 
 class Refused(Exception):
@@ -50,8 +52,12 @@ def new_folder() -> Path:
 
 def waiting_names() -> list[str]:
     """What lies in `inbox/new`, the oldest first."""
-    entries = sorted(os.scandir(new_folder()), key=lambda e: e.stat(follow_symlinks=False).st_mtime)
-    return [entry.name for entry in entries]
+    found: list[tuple[float, str]] = []
+    for entry in os.scandir(new_folder()):
+        # Another process may take it in while we look.
+        with suppress(FileNotFoundError):
+            found.append((entry.stat(follow_symlinks=False).st_mtime, entry.name))
+    return [name for _, name in sorted(found)]
 
 
 @dataclass(frozen=True)
@@ -155,7 +161,12 @@ def holds(batch_id: UUID) -> bool:
 
 
 def remove(batch_id: UUID) -> None:
-    shutil.rmtree(new_folder() / str(batch_id), ignore_errors=True)
+    try:
+        shutil.rmtree(new_folder() / str(batch_id))
+    except FileNotFoundError:
+        pass  # somebody else did
+    except OSError as error:
+        log.warning("Batch %s cannot be removed from the inbox: %s", batch_id, error)
 
 
 def quarantine(name: str, reason: str) -> Path | None:
@@ -163,13 +174,22 @@ def quarantine(name: str, reason: str) -> Path | None:
     stamp = timezone.now().strftime("%Y%m%dT%H%M%S%f")
     place: Path = settings.QUARANTINE_ROOT / f"{stamp}-{name[:80]}"
     place.mkdir(parents=True)
-    (place / REASON_NAME).write_text(f"{reason}\n")
     try:
-        (new_folder() / name).rename(place / "delivered")
-    except FileNotFoundError:
-        shutil.rmtree(place)
-        return None
+        (place / REASON_NAME).write_text(f"{reason}\n", encoding="utf-8")
+        # A rename where it can be; quarantine may lie on another file system.
+        shutil.move(new_folder() / name, place / "delivered", copy_function=_copy_plain)
+    except OSError as error:
+        shutil.rmtree(place, ignore_errors=True)
+        if isinstance(error, FileNotFoundError):
+            return None
+        raise
     return place
+
+
+def _copy_plain(source: str, target: str) -> None:
+    """Named pipes and the like are left behind: reading one could wait for ever."""
+    if stat.S_ISREG(Path(source).lstat().st_mode):
+        shutil.copy2(source, target, follow_symlinks=False)
 
 
 def _some(names: list[str]) -> str:
