@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 # What turns on files rather than rows is the same on every database.
-ROWS = "not renditions and not test_tasks and not quarantined_whole"
+ROWS = "not renditions and not test_tasks"
 SUITES = [f"tests/webgui/{name}" for name in ("buffer", "registry", "api/test_tickets.py")]
 
 

@@ -19,6 +19,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from generator_worker.contract import Manifest
+from webgui.fleet.hearsay import clean
 
 from . import inbox, orders, replenish, tickets
 from .models import Avatar, AvatarTag, Batch, Pool
@@ -188,6 +189,7 @@ def _avatar(batch: Batch, picture: Picture) -> Avatar:
 
 def _quarantine(batch_id: UUID, worker: str, reason: str) -> Outcome:
     """Out of the inbox whole, the reason on the batch's row; another batch will be ordered."""
+    reason = clean(reason)
     log.warning("Batch %s from %s quarantined: %s", batch_id, worker or "?", reason)
     batch = Batch.objects.select_related("pool").filter(pk=batch_id).first()
     if batch is not None:

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from generator_worker.contract import BatchProgress
 from webgui.fleet import roster
+from webgui.fleet.hearsay import clean
 
 from . import tickets
 from .models import Batch, Ticket
@@ -45,7 +46,7 @@ def record(message: BatchProgress) -> bool:
             state=Batch.State.ORDERED,
             worker=message.worker,
             fraction=message.fraction,
-            note=message.note,
+            note=clean(message.note, 200),
             progress_at=now,
             deadline=max(deadline, batch.deadline),
         )

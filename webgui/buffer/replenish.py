@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from generator_worker.contract import BatchFailed
 from webgui.fleet import roster
+from webgui.fleet.hearsay import clean
 from webgui.registry.models import Release
 
 from . import inbox, orders, tickets
@@ -202,6 +203,7 @@ def _reissue(batch: Batch) -> bool:
 def give_up(batch: Batch, reason: str, trouble: bool = True) -> bool:
     """Let an order go. Trouble holds the pool's orders up; a batch for somebody's tags never
     does, or one visitor's odd wish could stop the pool."""
+    reason = clean(reason)
     changed = Batch.objects.filter(
         pk=batch.pk, state__in=(Batch.State.ORDERED, Batch.State.OVERDUE), attempt=batch.attempt
     ).update(state=Batch.State.FAILED, reason=reason, settled_at=timezone.now())
@@ -229,6 +231,7 @@ def note_trouble(pool: Pool, reason: str, forgiven: int = 0) -> None:
 
     The first `forgiven` failures cause no pause.
     """
+    reason = clean(reason)
     log.warning("Pool %s: %s", pool.slug, reason)
     Pool.objects.filter(pk=pool.pk).update(failures=F("failures") + 1, trouble=reason)
     failures = Pool.objects.values_list("failures", flat=True).get(pk=pool.pk) - forgiven

@@ -7,10 +7,13 @@ from django.utils import timezone
 
 from generator_worker.contract import Heartbeat
 
+from .hearsay import clean
 from .models import Worker, silent_since
 
 # What an image is taken to cost while no worker has measured itself.
 UNMEASURED_SECONDS_PER_IMAGE = 2.0
+# What the columns hold; beyond it a database refuses the whole heartbeat.
+LARGEST, LARGEST_BIG = 2**31 - 1, 2**63 - 1
 
 
 def alive() -> QuerySet[Worker]:
@@ -23,11 +26,11 @@ def record(beat: Heartbeat) -> bool:
     Worker.objects.update_or_create(
         name=beat.worker,
         defaults={
-            "software": beat.software[:100],
-            "device": beat.device[:200],
-            "memory_bytes": beat.memory_bytes,
+            "software": clean(beat.software, 100),
+            "device": clean(beat.device, 200),
+            "memory_bytes": min(beat.memory_bytes, LARGEST_BIG),
             "loaded": list(beat.loaded),
-            "outbox": beat.outbox,
+            "outbox": min(beat.outbox, LARGEST),
             "images_per_minute": beat.images_per_minute,
             "last_seen": timezone.now(),
         },

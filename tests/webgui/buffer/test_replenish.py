@@ -243,6 +243,12 @@ class TestRefusals:
         assert reason in pool.trouble
         assert replenish() == 0
 
+    def test_the_reason_may_be_anything(self, pool: Pool, worker: Worker) -> None:
+        batch = make_batch(pool)
+        assert refused(failure(batch, reason="no\0file " + "x" * 1990))
+        batch.refresh_from_db()
+        assert batch.reason.startswith("w1: no file xx") and len(batch.reason) == 2000
+
     def test_one_visitors_odd_wish_does_not_stop_the_pool(self, pool: Pool, worker: Worker) -> None:
         assert refused(failure(make_batch(pool, params={"tags": ["pink hair"]})))
         pool.refresh_from_db()

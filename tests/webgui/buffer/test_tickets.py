@@ -39,6 +39,14 @@ def test_progress_and_expected_time_are_the_workers_own(line: list[Ticket], pool
     assert (after.progress, after.note, after.eta_seconds) == (0.75, "drawing 4 of 4", 4)
 
 
+def test_a_workers_note_may_be_anything(pool: Pool) -> None:
+    batch = make_batch(pool)
+    message = BatchProgress(batch_id=batch.pk, worker="w1", fraction=0.5, note="a\0b")
+    assert progress.record(message)
+    batch.refresh_from_db()
+    assert batch.note == "a b"
+
+
 def test_whoever_is_behind_the_batch_waits_for_the_next(line: list[Ticket], pool: Pool) -> None:
     make_batch(pool, count=2)
     first, _, third = (progress.outlook(ticket).eta_seconds for ticket in line)

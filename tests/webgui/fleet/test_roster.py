@@ -29,6 +29,13 @@ def test_a_heartbeat_is_written_down() -> None:
     assert worker.memory_bytes == 2**40 and worker.alive
 
 
+def test_a_boasting_worker_is_written_down_too() -> None:
+    roster.record(beat(software="a\0b", device="x" * 999, memory_bytes=2**70, outbox=2**40))
+    worker = Worker.objects.get()
+    assert (worker.software, len(worker.device)) == ("a b", 200)
+    assert (worker.memory_bytes, worker.outbox) == (2**63 - 1, 2**31 - 1)
+
+
 def test_only_the_first_after_silence_is_news() -> None:
     assert roster.record(beat())
     assert not roster.record(beat())
