@@ -6,6 +6,9 @@ import sys
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["demo"]:
+        # Database, keys, logs: for their owner's eyes only. Before the settings make the home.
+        os.umask(0o077)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webgui.config.settings")
     from django.core.management import execute_from_command_line
 

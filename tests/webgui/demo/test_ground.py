@@ -1,6 +1,11 @@
+import os
 import socket
+import stat
+import subprocess
+import sys
 
 import pytest
+from django.conf import settings
 
 from webgui.demo.ground import Taken, free_port, hold_home, listen
 
@@ -35,3 +40,19 @@ def test_the_port_is_held_from_then_on():
     port = free_port()
     with listen(port), pytest.raises(Taken):
         listen(port)
+
+
+def test_what_the_demo_writes_is_its_owners_alone(tmp_path):
+    home = tmp_path / "home"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        env = os.environ | {
+            "DJANGO_SETTINGS_MODULE": "webgui.config.settings",
+            "STYLEDIFFUSER_HOME": str(home),
+            "STYLEDIFFUSER_PORT": str(other.getsockname()[1]),
+        }
+        command = [sys.executable, settings.BASE_DIR / "manage.py", "demo"]
+        done = subprocess.run(command, env=env, umask=0o022, capture_output=True, text=True)
+    assert "is taken" in done.stderr  # so it ended before it started anything
+    made = [home, *home.iterdir()]
+    assert home / "demo.lock" in made
+    assert not any(stat.S_IMODE(path.stat().st_mode) & 0o077 for path in made)
