@@ -38,7 +38,8 @@ $(function () {
   // Problem answers (RFC 9457) in words a visitor can act on.
   function explain(xhr) {
     const problem = xhr.responseJSON || {};
-    const code = xhr.status === 0 ? "no_connection" : xhr.status === 429 ? "throttled" : problem.code;
+    const code = xhr.status === 0 ? "no_connection"
+      : problem.code || (xhr.status === 429 ? "throttled" : "");
     trouble(notices[code] || {
       title: problem.title || "That did not work",
       what: problem.detail || "The server answered with error " + xhr.status + ". Try again.",

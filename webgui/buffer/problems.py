@@ -83,6 +83,12 @@ class LineFull(Problem):
     title = "Too many are waiting already"
 
 
+class TooManyTickets(Problem):
+    status = 429
+    code = "too_many_tickets"
+    title = "You are waiting for several already"
+
+
 class BadSize(Problem):
     code = "bad_size"
     title = "The size is not offered"

@@ -103,7 +103,12 @@ class Wish:
 def _wish(pool: Pool) -> Wish | None:
     now = level(pool)
     fullness = now.expected / max(1, pool.high_watermark)
-    return _wish_for_tickets(pool, fullness) or _wish_for_stock(pool, now, fullness)
+    for_tickets, for_stock = _wish_for_tickets(pool, fullness), _wish_for_stock(pool, now, fullness)
+    if for_tickets and for_stock:
+        # In turns: those who wait for tags must not keep everybody else's shelf empty.
+        last = Batch.objects.filter(pool=pool).order_by("-ordered_at").first()
+        return for_stock if last is not None and last.params else for_tickets
+    return for_tickets or for_stock
 
 
 def _wish_for_stock(pool: Pool, now: Level, fullness: float) -> Wish | None:

@@ -19,7 +19,7 @@ from django.utils import timezone
 from webgui.fleet import roster
 
 from .models import Pool, Ticket
-from .problems import LineFull, NoWorkerAlive, PoolInTrouble, PoolPaused
+from .problems import LineFull, NoWorkerAlive, PoolInTrouble, PoolPaused, TooManyTickets
 
 if TYPE_CHECKING:
     from .models import Avatar
@@ -31,12 +31,17 @@ REMEMBERED = timedelta(days=7)
 
 def waiting(pool: Pool) -> QuerySet[Ticket]:
     """Tickets still worth serving, the longest waiting first."""
-    return Ticket.objects.filter(pool=pool, state=Ticket.State.WAITING).exclude(_given_up())
+    return _still_waiting().filter(pool=pool)
+
+
+def _still_waiting() -> QuerySet[Ticket]:
+    return Ticket.objects.filter(state=Ticket.State.WAITING).exclude(_given_up())
 
 
 def issue(pool: Pool, tags: Sequence[str], client: str) -> Ticket:
     """A new ticket at the end of the line, unless waiting would be in vain."""
     _refuse_vain_waiting(pool)
+    _refuse_too_many(client)
     now = timezone.now()
     return Ticket.objects.create(
         pool=pool,
@@ -69,6 +74,15 @@ def _refuse_vain_waiting(pool: Pool) -> None:
     if waiting(pool).count() >= settings.TICKETS_PER_POOL:
         raise LineFull(
             f"{settings.TICKETS_PER_POOL} others are waiting already. Try again in a minute.",
+            retry_after=60,
+        )
+
+
+def _refuse_too_many(client: str) -> None:
+    if _still_waiting().filter(client=client).count() >= settings.TICKETS_PER_CLIENT:
+        raise TooManyTickets(
+            f"You are in line {settings.TICKETS_PER_CLIENT} times already. "
+            "Ask again once one of these tickets is served.",
             retry_after=60,
         )
 

@@ -189,6 +189,7 @@ TICKET_SECONDS = env.number("TICKET_SECONDS", 300, least=10)  # the longest wait
 TICKET_SILENCE_SECONDS = env.number("TICKET_SILENCE_SECONDS", 90, least=5)
 QUARANTINE_DAYS = env.number("QUARANTINE_DAYS", 14, least=1)  # kept for people to look at
 TICKETS_PER_POOL = env.number("TICKETS_PER_POOL", 1000, least=1)
+TICKETS_PER_CLIENT = env.number("TICKETS_PER_CLIENT", 5, least=1)
 BATCHES_PER_WORKER = env.number("BATCHES_PER_WORKER", 2, least=1)  # in flight at once
 BATCH_GRACE_SECONDS = env.number("BATCH_GRACE_SECONDS", 60, least=1)  # for loading and transport
 BATCH_SILENCE_SECONDS = env.number("BATCH_SILENCE_SECONDS", 40, least=5)  # once it has begun

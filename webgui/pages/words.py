@@ -39,6 +39,10 @@ NOTICES: dict[str, Notice] = {
         "title": "The line is full",
         "what": "Very many people are waiting already.",
     },
+    "too_many_tickets": {
+        "title": "You are in line already",
+        "what": "You wait for several avatars at once; let the first of them come.",
+    },
     "ticket_expired": {
         "title": "Your place in line has run out",
         "what": "No avatar was drawn for you in time. Ask for one again.",

@@ -150,6 +150,20 @@ def test_the_line_has_an_end(pool: Pool, worker: Worker, settings) -> None:
         claim(client="visitor:c")
 
 
+def test_one_client_takes_only_so_many_places(pool: Pool, worker: Worker, settings) -> None:
+    settings.TICKETS_PER_CLIENT = 2
+    make_pool("pixel")
+    first = claim("toon", client="visitor:a").ticket
+    claim("pixel", client="visitor:a")
+    for slug in ("toon", "pixel"):
+        with pytest.raises(problems.TooManyTickets, match="2 times already"):
+            claim(slug, client="visitor:a")
+    assert claim("toon", client="visitor:b").ticket is not None
+    assert first is not None
+    Ticket.objects.filter(pk=first.pk).update(state=Ticket.State.EXPIRED)
+    assert claim("toon", client="visitor:a").ticket is not None
+
+
 class TestIdempotencyKey:
     def test_the_same_claim_again_gives_the_same_avatar(self, pool: Pool) -> None:
         stock(pool, 5)

@@ -144,6 +144,19 @@ def test_tags_no_batch_ever_brings_are_not_ordered_for_ever(pool: Pool, worker: 
     assert Batch.objects.exclude(params={}).count() == 3
 
 
+def test_those_who_wait_for_tags_leave_every_second_order_to_the_shelf(
+    pool: Pool, worker: Worker, settings
+) -> None:
+    settings.BATCHES_PER_WORKER = 6
+    stock(pool, 1, ("black hair", "serious"))
+    Pool.objects.update(high_watermark=64)
+    for tags in (["pink hair"], ["smiling"], ["pink hair", "smiling"]):
+        claim("toon", tags, client="visitor:a")
+    assert replenish() == 6
+    made = Batch.objects.filter(state=Batch.State.ORDERED).order_by("ordered_at")
+    assert [bool(batch.params) for batch in made] == [True, False] * 3
+
+
 def test_two_beats_do_not_double_the_work(pool: Pool, worker: Worker) -> None:
     replenish()
     replenish()
