@@ -114,7 +114,7 @@ $(function () {
     const place = ticket.position > 1 ? "Number " + ticket.position + " in line" : "You are next";
     const eta = ticket.eta_seconds;
     const wait = eta == null ? "" : "about " + inWords(eta, " s", " minutes");
-    if ($("[data-place]").text() !== place) say(place + ", " + wait + ".");  // seconds alone are no news
+    if ($("[data-place]").text() !== place) say((wait ? place + ", " + wait : place) + ".");  // seconds alone are no news
     $("[data-place], .plate").text(place);
     $("[data-wait]").text(wait);
     $("[data-note]").text(ticket.note || "").prop("hidden", !ticket.note);

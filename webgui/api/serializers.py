@@ -84,11 +84,15 @@ class TicketSerializer(serializers.Serializer):
     tags = serializers.ListField(child=serializers.CharField())
     state = serializers.ChoiceField(choices=Ticket.State.values)
     position = serializers.SerializerMethodField(help_text="Place in line; 1 is next.")
-    eta_seconds = serializers.SerializerMethodField()
+    eta_seconds = serializers.SerializerMethodField(
+        help_text="Null while nobody can tell; `note` says why."
+    )
     progress = serializers.SerializerMethodField(
         help_text="How far the batch being made is, 0 to 1."
     )
-    note = serializers.SerializerMethodField(help_text="What the worker is doing.")
+    note = serializers.SerializerMethodField(
+        help_text="What the worker is doing, or what it waits for."
+    )
     avatar = AvatarSerializer(allow_null=True)
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField()

@@ -13,16 +13,20 @@ from django.utils import timezone
 from generator_worker.contract import BatchProgress
 from webgui.fleet import roster
 from webgui.fleet.hearsay import clean
+from webgui.registry.models import Release
 
 from . import tickets
-from .models import Batch, Ticket
+from .models import Batch, Pool, Ticket
 
 DELIVERY_SECONDS = 3.0  # from the last image made to the first one served
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """How things stand for one ticket. All None once it waits no more."""
+    """How things stand for one ticket. All None once it waits no more.
+
+    Without an `eta_seconds` the note of one who waits says why.
+    """
 
     position: int | None = None  # 1: next in line
     eta_seconds: int | None = None
@@ -72,28 +76,50 @@ def outlook(ticket: Ticket) -> Outlook:
         Q(created_at__lt=ticket.created_at) | Q(created_at=ticket.created_at, id__lt=ticket.id)
     )
     position = ahead.count() + 1
-    batches = list(
-        Batch.objects.filter(pool=ticket.pool, state=Batch.State.ORDERED).order_by("-fraction")
-    )
-    now_made = batches[0] if batches else None
+    ordered = Batch.objects.filter(pool=ticket.pool, state=Batch.State.ORDERED)
+    batches = list(ordered.order_by("-fraction", "ordered_at"))
+    now_made = next((batch for batch in batches if _fits(batch, ticket)), None)
+    eta, in_the_way = _eta(ticket, position, batches)
     return Outlook(
         position=position,
-        eta_seconds=_eta(ticket, position, batches),
+        eta_seconds=eta,
         progress=round(now_made.fraction, 3) if now_made else 0.0,
-        note=now_made.note if now_made else "",
+        note=in_the_way or (now_made.note if now_made else ""),
     )
 
 
-def _eta(ticket: Ticket, position: int, batches: list[Batch]) -> int:
-    """Until the batches under way, the furthest first, have brought `position` images."""
-    pace = roster.seconds_per_image() / max(1, roster.alive().count())
+def _fits(batch: Batch, ticket: Ticket) -> bool:
+    """Whether the batch is sure to bring what the ticket waits for, and not by chance alone."""
+    return set(ticket.tags) <= set(batch.tags)
+
+
+def _eta(ticket: Ticket, position: int, batches: list[Batch]) -> tuple[int | None, str]:
+    """Until the batches under way, the furthest first, have brought `position` images that fit;
+    or None and why nobody can tell."""
+    workers = roster.alive().count()
+    if not workers:
+        return None, "No worker is there right now. It goes on as soon as one is back."
+    pace = roster.seconds_per_image() / workers
     seconds, brought = 0.0, 0
     for batch in batches:
         seconds += batch.count * (1 - batch.fraction) * pace
-        brought += batch.count
+        brought += batch.count if _fits(batch, ticket) else 0
         if brought >= position:
             break
-    if brought < position:
+    else:
+        if why := _why_no_more(ticket.pool):
+            return None, why
         size = ticket.pool.batch_size
         seconds += math.ceil((position - brought) / size) * size * pace
-    return math.ceil(seconds + DELIVERY_SECONDS)
+    return math.ceil(seconds + DELIVERY_SECONDS), ""
+
+
+def _why_no_more(pool: Pool) -> str:
+    """Why no batch is ordered for this pool; empty where nothing is in the way."""
+    if pool.paused:
+        return "The making of new ones is paused for now."
+    if pool.release.state == Release.State.RETIRED:
+        return "Nobody makes new ones of this style any more."
+    if pool.pause > 0:
+        return "The last attempt to make more failed. It will be tried again soon."
+    return ""

@@ -13,6 +13,7 @@ from tests.webgui.making import make_batch, make_worker, stock
 from webgui.buffer import progress, tickets
 from webgui.buffer.claim import claim
 from webgui.buffer.models import Avatar, Batch, Pool, Ticket
+from webgui.buffer.replenish import note_trouble
 from webgui.fleet.models import Worker
 
 
@@ -51,6 +52,37 @@ def test_whoever_is_behind_the_batch_waits_for_the_next(line: list[Ticket], pool
     make_batch(pool, count=2)
     first, _, third = (progress.outlook(ticket).eta_seconds for ticket in line)
     assert (first, third) == (5, 9)  # two images, then a batch of four more
+
+
+def test_nobody_can_tell_without_a_worker(line: list[Ticket], pool: Pool, worker: Worker) -> None:
+    make_batch(pool, count=4, note="drawing")
+    worker.delete()
+    outlook = progress.outlook(line[0])
+    assert outlook.eta_seconds is None and "No worker" in outlook.note
+
+
+@pytest.mark.parametrize(("why", "said"), [("paused", "paused"), ("failing", "tried again")])
+def test_nobody_can_tell_when_no_more_is_ordered(
+    line: list[Ticket], pool: Pool, why: str, said: str
+) -> None:
+    make_batch(pool, count=2, note="drawing")
+    if why == "paused":
+        Pool.objects.update(paused=True)
+    else:
+        note_trouble(pool, "no")
+    first, _, third = (progress.outlook(Ticket.objects.get(pk=ticket.pk)) for ticket in line)
+    assert (first.eta_seconds, first.note) == (5, "drawing")  # that much is under way
+    assert third.eta_seconds is None and said in third.note
+
+
+def test_only_batches_with_the_tags_count(pool: Pool, worker: Worker) -> None:
+    ticket = claim("toon", ["pink hair"], client="visitor:a").ticket
+    assert ticket is not None
+    make_batch(pool, count=4, fraction=0.5, note="drawing any")
+    outlook = progress.outlook(ticket)
+    assert (outlook.eta_seconds, outlook.progress, outlook.note) == (9, 0.0, "")
+    make_batch(pool, count=2, params={"tags": ["pink hair", "smiling"]})
+    assert progress.outlook(ticket).eta_seconds == 7
 
 
 def test_more_workers_are_quicker(line: list[Ticket], pool: Pool) -> None:
