@@ -8,7 +8,13 @@ import os
 import signal
 from typing import Any
 
-from celery.signals import worker_process_init, worker_process_shutdown, worker_ready
+from celery.signals import (
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+    worker_shutting_down,
+)
 
 from generator_worker.app import app, config, journal, outbox, reports
 from generator_worker.contract import GENERATE_BATCH, worker_queue
@@ -19,11 +25,21 @@ log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
 
 
+@worker_init.connect
+def forgive_stop(**_: Any) -> None:
+    journal().forgive_stop()
+
+
+@worker_shutting_down.connect
+def note_stop(**_: Any) -> None:
+    journal().note_stop()
+
+
 @worker_ready.connect
 def start_main(**_: Any) -> None:
     Pulse(config, outbox(), reports(app)).start()
     for order in journal().unfinished():
-        log.warning("Taking up batch %s again: a crash cut it short", order.batch_id)
+        log.warning("Taking up batch %s again: it was cut short", order.batch_id)
         app.send_task(
             GENERATE_BATCH,
             kwargs={"message": order.wire()},

@@ -18,6 +18,39 @@ def test_counts_starts_over_restarts(tmp_path):
     assert Journal(tmp_path).begin(order()) == 1
 
 
+def test_an_orderly_stop_is_no_crash(tmp_path):
+    asked = order()
+    for _ in range(5):
+        assert Journal(tmp_path).begin(asked) == 1
+        Journal(tmp_path).note_stop()
+        assert Journal(tmp_path).unfinished() == [asked]
+        Journal(tmp_path).forgive_stop()
+    assert Journal(tmp_path).begin(asked) == 1
+    Journal(tmp_path).forgive_stop()  # this time there was none
+    assert Journal(tmp_path).begin(asked) == 2
+
+
+def test_a_stop_is_forgiven_to_the_order_it_cut_short_alone(tmp_path):
+    journal = Journal(tmp_path)
+    crashed, stopped = order(), order()
+    for moment, asked in ((-FRESH_SECONDS - 2, crashed), (-FRESH_SECONDS - 1, stopped)):
+        journal.begin(asked)
+        os.utime(tmp_path / f"{asked.batch_id}.json", (time.time() + moment,) * 2)
+    journal.note_stop()
+    journal.forgive_stop()
+    starts = [
+        journal._read(journal._path(asked.batch_id))["starts"] for asked in (crashed, stopped)
+    ]
+    assert starts == [1, 0]
+    assert journal.unfinished() == []  # nor has it made them younger
+
+
+def test_a_stop_between_orders_leaves_nothing(tmp_path):
+    Journal(tmp_path).note_stop()
+    Journal(tmp_path).forgive_stop()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_says_what_a_crash_cut_short_oldest_first(tmp_path):
     journal = Journal(tmp_path)
     first, second, done = order(), order(), order()

@@ -51,8 +51,11 @@ def test_a_stopped_worker_hands_its_batch_back(house: House, bundle: Path):
     mid_batch(house, bundle, "stopped")
     assert house.stop("generator")
     assert house.available("stopped") == 0
+    mark = house.home / "worker" / "orders" / "stopped"
+    assert mark.exists()
     house.start("generator")
     house.wait("32 avatars", lambda: house.available("stopped") == 32, 90)
+    assert not mark.exists()
 
 
 def test_an_unknown_release_is_refused_once_and_the_server_knows_why(
