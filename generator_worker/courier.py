@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -25,6 +27,9 @@ LINK_RETRY = (2.0, 60.0)
 """First and longest pause after the server could not be reached."""
 REMINDER = (60.0, 900.0)
 """First and longest pause before a delivered batch without a receipt is offered again."""
+DRAWING_COUNTS = 0.1
+"""Receipts wait in line behind the batch being drawn, so that time hardly counts as pause. It
+counts a little, or a worker that is never idle would remind nobody."""
 
 
 @dataclass
@@ -32,6 +37,7 @@ class _Offer:
     """A batch that was delivered at least once."""
 
     due: float
+    """By the clock that goes slowly while a batch is drawn."""
     pause: float
 
 
@@ -44,12 +50,30 @@ class Courier(threading.Thread):
         self._offers: dict[UUID, _Offer] = {}
         self._link_due = 0.0
         self._link_pause = LINK_RETRY[0]
+        self._drawn = 0.0
+        self._drawing_since: float | None = None
         self._wake = threading.Event()
         self._stopping = False
 
     def wake(self) -> None:
         """There is something new in the outbox."""
         self._wake.set()
+
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        """A batch is being drawn, and no receipt can be read meanwhile."""
+        self._drawing_since = began = time.monotonic()
+        try:
+            yield
+        finally:
+            # In this order: at worst the other thread sees its clock go back for a moment.
+            self._drawn += time.monotonic() - began
+            self._drawing_since = None
+
+    def _clock(self) -> float:
+        now, since = time.monotonic(), self._drawing_since
+        drawn = self._drawn + (now - since if since is not None else 0.0)
+        return now - drawn * (1 - DRAWING_COUNTS)
 
     def stop(self, patience: float = 10.0) -> None:
         """Deliver what was never delivered, if that goes quickly, and end."""
@@ -75,7 +99,7 @@ class Courier(threading.Thread):
         self._offers = {key: self._offers[key] for key in waiting if key in self._offers}
         for batch_id in waiting:
             offer = self._offers.get(batch_id)
-            if offer and (self._stopping or time.monotonic() < offer.due):
+            if offer and (self._stopping or self._clock() < offer.due):
                 continue
             try:
                 self._bring(batch_id, offer)
@@ -85,7 +109,7 @@ class Courier(threading.Thread):
             except Exception:
                 # A damaged batch must not hold up the others.
                 log.exception("Batch %s cannot be delivered", batch_id)
-                self._offers[batch_id] = _Offer(time.monotonic() + REMINDER[1], REMINDER[1])
+                self._offers[batch_id] = _Offer(self._clock() + REMINDER[1], REMINDER[1])
 
     def _bring(self, batch_id: UUID, offer: _Offer | None) -> None:
         try:
@@ -96,7 +120,7 @@ class Courier(threading.Thread):
         fresh = deliver(self._config, batch_id, self._outbox.folder(batch_id))
         self._link_pause = LINK_RETRY[0]
         pause = min(offer.pause * 2, REMINDER[1]) if offer else REMINDER[0]
-        self._offers[batch_id] = _Offer(time.monotonic() + pause, pause)
+        self._offers[batch_id] = _Offer(self._clock() + pause, pause)
         self._reports.delivered(manifest)
         log.info(
             "Batch %s: %d images %s in %.1f s",

@@ -42,7 +42,8 @@ class ChildProcess:
         except ContractError as error:
             self._refuse_unreadable(message, error)
             return
-        made = batches.carry_out(self.workshop, order)
+        with self.courier.drawing():
+            made = batches.carry_out(self.workshop, order)
         self.courier.wake()
         if made:
             self._show(images_per_minute=round(60 * made.images / max(made.seconds, 0.001), 2))

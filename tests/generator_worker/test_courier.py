@@ -56,6 +56,28 @@ def test_offers_again_what_got_no_receipt_less_and_less_often(
     assert len(post.named(BATCH_DELIVERED)) == 3
 
 
+def test_a_receipt_has_time_to_wait_behind_a_long_batch(
+    connected, sftp, outbox, reports, post, spooled, clock
+):
+    spooled()
+    courier = Courier(connected, outbox, reports)
+    with courier.drawing():
+        courier.round()
+        clock.now += 300  # half of the pause
+        courier.round()
+    for wait, told in ((29, 1), (2, 2)):
+        clock.now += wait
+        courier.round()
+        assert len(post.named(BATCH_DELIVERED)) == told
+    with courier.drawing():  # without a break there are reminders too, though late
+        clock.now += 1190
+        courier.round()
+        assert len(post.named(BATCH_DELIVERED)) == 2
+        clock.now += 20
+        courier.round()
+        assert len(post.named(BATCH_DELIVERED)) == 3
+
+
 def test_uploads_again_what_the_server_has_lost(
     connected, sftp, outbox, reports, post, spooled, clock
 ):
