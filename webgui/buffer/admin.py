@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin
 
 from .models import Avatar, Batch, Pool, Ticket
+from .provision import save_pool
 from .replenish import level
 
 
@@ -31,6 +32,10 @@ class PoolAdmin(admin.ModelAdmin):
     ]  # fmt: skip
     readonly_fields = ["filling", "trouble", "failures", "backoff_until", "created_at"]
     prepopulated_fields = {"slug": ["name"]}
+
+    def save_model(self, request: Any, obj: Pool, form: Any, change: bool) -> None:
+        before = Pool.objects.select_related("release").get(pk=obj.pk).release if change else None
+        save_pool(obj, before)
 
     @admin.display
     def available(self, pool: Pool) -> int:

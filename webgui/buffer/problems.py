@@ -71,6 +71,12 @@ class PoolPaused(Problem):
     title = "The buffer is empty and the pool is paused"
 
 
+class PoolRetired(Problem):
+    status = 503
+    code = "pool_retired"
+    title = "The buffer is empty and the pool's release is retired"
+
+
 class PoolInTrouble(Problem):
     status = 503
     code = "pool_in_trouble"

@@ -17,17 +17,24 @@ def point_pool(slug: str, release: Release, name: str = "", **sizes: int) -> tup
     Returns the pool and whether anything changed. Images already in the buffer stay; the release
     it used before is retired once no pool uses it.
     """
-    loading.activate(release)
     pool = Pool.objects.select_for_update().filter(slug=slug).first() or Pool(slug=slug)
     before = pool.release if pool.pk else None
     pool.name = name or pool.name or release.title
     for field, value in sizes.items():
         setattr(pool, field, value)
-    if before != release:
-        pool.release = release
+    pool.release = release
+    save_pool(pool, before)
+    return pool, before != release
+
+
+@transaction.atomic
+def save_pool(pool: Pool, before: Release | None) -> None:
+    """Save a pool that used the release `before` until now; what was wrong with that one is no
+    trouble of the next."""
+    loading.activate(pool.release)
+    if before != pool.release:
         pool.trouble, pool.failures, pool.backoff_until = "", 0, None
     pool.full_clean()
     pool.save()
-    if before is not None and before != release:
+    if before is not None and before != pool.release:
         loading.retire_if_unused(before)
-    return pool, before != release

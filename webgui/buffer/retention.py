@@ -40,7 +40,7 @@ class Pruned:
 
 def prune(retired: bool = False, dry_run: bool = False) -> Pruned:
     """Remove orphaned files, old quarantine and, where asked, unclaimed avatars of retired
-    releases."""
+    releases that no pool uses."""
     pruned = Pruned()
     if retired:
         _prune_rows(pruned, dry_run)
@@ -50,9 +50,8 @@ def prune(retired: bool = False, dry_run: bool = False) -> Pruned:
 
 
 def _prune_rows(pruned: Pruned, dry_run: bool) -> None:
-    unclaimed = Avatar.objects.filter(release__state=Release.State.RETIRED).exclude(
-        state=Avatar.State.CLAIMED
-    )
+    gone = Release.objects.filter(state=Release.State.RETIRED, pools=None)
+    unclaimed = Avatar.objects.filter(release__in=gone).exclude(state=Avatar.State.CLAIMED)
     if dry_run:
         pruned.avatars = unclaimed.count()
         return

@@ -17,9 +17,17 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from webgui.fleet import roster
+from webgui.registry.models import Release
 
 from .models import Pool, Ticket
-from .problems import LineFull, NoWorkerAlive, PoolInTrouble, PoolPaused, TooManyTickets
+from .problems import (
+    LineFull,
+    NoWorkerAlive,
+    PoolInTrouble,
+    PoolPaused,
+    PoolRetired,
+    TooManyTickets,
+)
 
 if TYPE_CHECKING:
     from .models import Avatar
@@ -58,6 +66,10 @@ def _refuse_vain_waiting(pool: Pool) -> None:
         raise PoolPaused(
             f"All avatars of {pool.name} are taken and its making is paused. Try again later.",
             retry_after=300,
+        )
+    if pool.release.state == Release.State.RETIRED:
+        raise PoolRetired(
+            f"All avatars of {pool.name} are taken and no more are made. Ask for another pool."
         )
     if not roster.alive().exists():
         raise NoWorkerAlive(

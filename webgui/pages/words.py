@@ -30,6 +30,10 @@ NOTICES: dict[str, Notice] = {
         "what": "Its shelf is empty and nobody draws new ones for now. Try another style or "
         "come back later.",
     },
+    "pool_retired": {
+        "title": "This style is no longer drawn",
+        "what": "Its shelf is empty for good. Try another style.",
+    },
     "pool_in_trouble": {
         "title": "The last drawings failed",
         "what": "The shelf is empty and the worker could not fill it. It will be tried again "

@@ -8,7 +8,8 @@ class ReleaseAdmin(admin.ModelAdmin):
     list_display = ["title", "name", "short_digest", "state", "created_at", "activated_at"]
     list_filter = ["state"]
     search_fields = ["title", "name", "digest"]
-    readonly_fields = ["digest", "name", "manifest", "created_at", "activated_at"]
+    # The state follows from what pools use: change a pool's release, or `load_release`.
+    readonly_fields = ["digest", "name", "state", "manifest", "created_at", "activated_at"]
 
     @admin.display(description="digest")
     def short_digest(self, release: Release) -> str:

@@ -135,6 +135,16 @@ def test_a_paused_pool_hands_out_what_it_has_and_then_says_so(pool: Pool, worker
         claim(client="visitor:a")
 
 
+def test_a_pool_of_a_retired_release_hands_out_what_it_has_and_then_says_so(
+    pool: Pool, worker: Worker
+) -> None:
+    Release.objects.update(state=Release.State.RETIRED)
+    stock(pool, 1)
+    assert claim(client="visitor:a").avatar is not None
+    with pytest.raises(problems.PoolRetired):
+        claim(client="visitor:a")
+
+
 def test_a_pool_whose_orders_fail_says_so(pool: Pool, worker: Worker) -> None:
     Pool.objects.update(backoff_until=timezone.now() + timedelta(seconds=20))
     with pytest.raises(problems.PoolInTrouble) as refused:

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 
-from tests.webgui.making import deliver, make_batch
+from tests.webgui.making import deliver, make_batch, make_release
 from webgui.buffer.claim import claim
 from webgui.buffer.ingest import ingest
 from webgui.buffer.models import Avatar, AvatarTag, Pool
 from webgui.buffer.pictures import stored, variant
+from webgui.buffer.provision import point_pool
 from webgui.buffer.renditions import render
 from webgui.buffer.retention import prune
 from webgui.registry.models import Release
@@ -37,7 +38,7 @@ def filled(pool: Pool, home: Path) -> Pool:
 def test_retired_releases_lose_what_was_never_claimed(filled: Pool, home: Path) -> None:
     mine = claim(client="visitor:a").avatar
     assert mine is not None
-    Release.objects.update(state=Release.State.RETIRED)
+    point_pool("toon", make_release("newer"))
     call_command("prune_buffer", "--dry-run")
     assert Avatar.objects.count() == 3
     call_command("prune_buffer")
@@ -45,6 +46,12 @@ def test_retired_releases_lose_what_was_never_claimed(filled: Pool, home: Path) 
     assert stored(mine.digest).exists()
     assert len(list((home / "media").rglob("*.png"))) == 1
     assert not AvatarTag.objects.exists()
+
+
+def test_a_pools_stock_stays_as_long_as_the_pool_uses_the_release(filled: Pool) -> None:
+    Release.objects.update(state=Release.State.RETIRED)
+    call_command("prune_buffer")
+    assert Avatar.objects.count() == 3
 
 
 def test_active_releases_lose_nothing(filled: Pool, home: Path) -> None:
@@ -97,6 +104,6 @@ def test_quarantine_is_kept_for_people_to_look_at_and_not_for_ever(pool: Pool, h
 
 
 def test_the_clock_leaves_retired_releases_alone(filled: Pool) -> None:
-    Release.objects.update(state=Release.State.RETIRED)
+    point_pool("toon", make_release("newer"))
     call_command("prune_buffer", "--orphans-only")
     assert Avatar.objects.count() == 3
