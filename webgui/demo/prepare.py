@@ -7,11 +7,12 @@ from pathlib import Path
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 
-from generator_worker.contract import ReleaseManifest
 from webgui.buffer.models import Pool
 from webgui.config import environment
+from webgui.registry.loading import BadBundle, read_bundle
 
 SHIPPED_RELEASE = settings.BASE_DIR / "models_core" / "releases" / "demo"
 POOL, POOL_NAME = "toon", "Toon heads"
@@ -32,6 +33,7 @@ def load_release() -> str:
     A pool that an administrator gave another release is left alone.
     """
     folder = release_folder()
+    name = _name(folder)
     arguments = ["--pool", POOL, "--pool-name", POOL_NAME, "--activate"]
     pool = Pool.objects.filter(slug=POOL).select_related("release").first()
     if pool is None:
@@ -39,14 +41,20 @@ def load_release() -> str:
         arguments += ["--batch-size", str(environment.number("DEMO_BATCH_SIZE", 8, least=1))]
         arguments += ["--low", str(environment.number("DEMO_LOW", 24, least=1))]
         arguments += ["--high", str(environment.number("DEMO_HIGH", 48, least=1))]
-    elif pool.release.name != _name(folder):
+    elif pool.release.name != name:
         return pool.release.title
     call_command("load_release", str(folder), *arguments, stdout=_Silence())
     return Pool.objects.select_related("release").get(slug=POOL).release.title
 
 
 def _name(folder: Path) -> str:
-    return ReleaseManifest.model_validate_json((folder / "release.json").read_bytes()).name
+    try:
+        return read_bundle(folder)[1].name
+    except BadBundle as error:
+        raise ImproperlyConfigured(
+            f"The demo's release cannot be used. {error} STYLEDIFFUSER_DEMO_RELEASE names it; "
+            "leave that out for the one that comes with the product."
+        ) from error
 
 
 def ensure_admin() -> str | None:
