@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -48,7 +49,9 @@ class Demo:
             assert self.process.poll() is None, self.said
             assert time.monotonic() - began < seconds, self.said + self.logs()
             time.sleep(0.1)
-        return time.monotonic() - began
+        took = time.monotonic() - began
+        print(f"{self.home.name}: ready after {took:.1f} s")
+        return took
 
     def refused(self) -> str:
         assert self.process.wait(30) != 0
@@ -119,10 +122,19 @@ def test_a_demo_from_first_start_to_kill(demos, bundle, tmp_path):
     assert f"Port {first.port} is taken" in start("other", first.port).refused()
     assert not (tmp_path / "other" / "db.sqlite3").exists()
 
-    first.process.send_signal(signal.SIGINT)
-    assert first.process.wait(25) == 0, first.said
-    assert first.processes() == set()
-    assert "nothing is left running" in first.said
+    database = tmp_path / "home" / "db.sqlite3"
+    assert stat.S_IMODE(database.stat().st_mode) == 0o600
+
+    beside = start("beside")
+    beside.ready(120)
+    assert beside.claim()["id"] != kept["id"]
+    assert first.claim()["pool"] == "toon"
+    for demo in (beside, first):
+        demo.process.send_signal(signal.SIGINT)
+    for demo in (beside, first):
+        assert demo.process.wait(25) == 0, demo.said
+        assert demo.processes() == set()
+        assert "nothing is left running" in demo.said
 
     second = start()
     assert second.ready(30) < 30
