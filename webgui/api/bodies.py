@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from rest_framework.exceptions import ParseError
+from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 
@@ -40,12 +40,21 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
+def demand_json(request: Any) -> None:
+    """DRF passes over the type of an empty body, such as a form of another site sends."""
+    if _kind(request) not in ("", BoundedJSON.media_type):
+        raise UnsupportedMediaType(request.content_type)
+
+
+def _kind(request: Any) -> str:
+    return str(request.content_type or "").partition(";")[0].strip().lower()
+
+
 class FirstRenderer(BaseContentNegotiation):
     """There is one form of each answer, so an Accept header is no reason to refuse."""
 
     def select_parser(self, request: Any, parsers: Any) -> Any:
-        media_type = (request.content_type or "").partition(";")[0].strip().lower()
-        return next((p for p in parsers if p.media_type == media_type), None)
+        return next((p for p in parsers if p.media_type == _kind(request)), None)
 
     def select_renderer(self, request: Any, renderers: Any, format_suffix: Any = None) -> Any:
         return renderers[0], renderers[0].media_type

@@ -44,6 +44,12 @@ class BodyTooLarge(Problem):
     title = "The body is too large"
 
 
+class CrossSite(Problem):
+    status = 403
+    code = "cross_site"
+    title = "Claims are not taken from other sites' pages"
+
+
 class DatabaseUnavailable(Problem):
     status = 503
     code = "database_unavailable"

@@ -22,7 +22,9 @@ from webgui.buffer.problems import NotFound
 from webgui.buffer.progress import outlook
 from webgui.buffer.replenish import level
 
+from .bodies import demand_json
 from .errors import PROBLEM_TYPE
+from .permissions import OwnPagesAndPrograms
 from .serializers import (
     AvatarSerializer,
     ClaimSerializer,
@@ -55,6 +57,7 @@ class Resource(APIView):
 
 
 class AvatarsView(Resource):
+    permission_classes = [OwnPagesAndPrograms]
     throttle_classes = [ClaimThrottle]
 
     @extend_schema(
@@ -76,10 +79,11 @@ class AvatarsView(Resource):
         responses={
             201: AvatarSerializer,
             202: TicketSerializer,
-            **problems(400, 409, 413, 415, 429, 503),
+            **problems(400, 403, 409, 413, 415, 429, 503),
         },
     )
     def post(self, request: Request) -> Response:
+        demand_json(request)
         body = ClaimSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         answer = claim(

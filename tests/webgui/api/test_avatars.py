@@ -52,8 +52,8 @@ class TestClaim:
     def test_it_takes_few_queries(
         self, client: Client, filled: Pool, django_assert_max_num_queries
     ) -> None:
-        # The pool; begin, pick, take, its tags, commit.
-        with django_assert_max_num_queries(6):
+        # The pool; begin, pick (twice where the ring ends), take, its tags, commit.
+        with django_assert_max_num_queries(7):
             assert post_claim(client).status_code == 201
 
     def test_by_pool_and_tags(self, client: Client, filled: Pool) -> None:
@@ -121,6 +121,22 @@ class TestRefusedClaims:
     def test_other_kinds_of_body(self, client: Client, filled: Pool, kind: str) -> None:
         response = post_claim(client, "pool=toon", Content_Type=kind)
         problem_of(response, 415, "unsupported_media_type")
+
+    @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded"])
+    def test_an_empty_form_is_no_claim(self, client: Client, filled: Pool, kind: str) -> None:
+        # Django's client leaves the type of an empty body out unless it is told so.
+        response = client.generic("POST", "/api/v1/avatars/", CONTENT_TYPE=kind)
+        problem_of(response, 415, "unsupported_media_type")
+        assert Avatar.objects.filter(state=Avatar.State.AVAILABLE).count() == 3
+
+    def test_another_sites_page_cannot_claim(self, client: Client, filled: Pool) -> None:
+        response = post_claim(client, Sec_Fetch_Site="cross-site")
+        problem_of(response, 403, "cross_site")
+        assert "RateLimit-Remaining" not in response  # nor use up what the visitor may claim
+        assert post_claim(client, Sec_Fetch_Site="same-origin").status_code == 201
+
+    def test_no_body_needs_no_type(self, client: Client, filled: Pool) -> None:
+        assert client.generic("POST", "/api/v1/avatars/").status_code == 201
 
     def test_other_methods(self, client: Client, db: None) -> None:
         response = client.put("/api/v1/avatars/", "{}", content_type="application/json")
