@@ -63,7 +63,7 @@ def _pool(pool: Pool) -> dict[str, Any]:
         "low_watermark": pool.low_watermark,
         "high_watermark": pool.high_watermark,
         "paused": pool.paused,
-        "trouble": pool.trouble,
+        "trouble": bool(pool.trouble),  # the admin site shows its text
     }
 
 

@@ -12,6 +12,7 @@ from django.test import Client
 from tests.webgui.making import make_batch, make_pool, stock
 from webgui.api import health
 from webgui.buffer.models import Pool
+from webgui.buffer.replenish import note_trouble
 from webgui.fleet.models import Worker
 
 
@@ -47,6 +48,13 @@ def test_readyz_without_a_broker(client: Client, pool: Pool, worker: Worker) -> 
     assert body["pools"][0]["available"] == 2
     assert body["workers"][0]["worker"] == "w1" and body["workers"][0]["alive"]
     assert body["workers"][0]["age_seconds"] < 10
+
+
+def test_readyz_keeps_the_words_of_a_trouble_to_itself(client: Client, pool: Pool) -> None:
+    note_trouble(pool, "w1: no file /home/somebody/releases")
+    response = client.get("/readyz")
+    assert response.json()["pools"][0]["trouble"] is True
+    assert "somebody" not in response.content.decode()
 
 
 def test_readyz_with_everything(client: Client, pool: Pool, monkeypatch) -> None:
