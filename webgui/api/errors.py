@@ -23,9 +23,19 @@ PROBLEM_TYPE = "application/problem+json"
 API_PREFIX = "/api/"
 log = logging.getLogger(__name__)
 
+
+class BadClaim(exceptions.ValidationError):
+    """A claim with faulty fields; `accepted` is what each may hold."""
+
+    def __init__(self, detail: Any, accepted: dict[str, list[str]]) -> None:
+        super().__init__(detail)
+        self.accepted = accepted
+
+
 # DRF's exception → (code, title)
 KNOWN: dict[type[exceptions.APIException], tuple[str, str]] = {
     exceptions.ValidationError: ("invalid", "The body is not as expected"),
+    BadClaim: ("invalid", "The body is not as expected"),
     exceptions.ParseError: ("malformed_body", "The body cannot be read"),
     exceptions.NotFound: ("not_found", "Not found"),
     exceptions.MethodNotAllowed: ("method_not_allowed", "Method not allowed"),
@@ -113,6 +123,8 @@ def _from_drf(error: exceptions.APIException) -> HttpResponse:
         headers["Retry-After"] = str(math.ceil(wait))
     if isinstance(error, exceptions.ValidationError):
         errors = _faults(error.detail)
+        if isinstance(error, BadClaim):
+            _name_accepted(errors, error.accepted)
         detail = " ".join(f"{fault['field']}: {fault['detail']}" for fault in errors)
         return problem(error.status_code, code, title, detail, errors)
     return problem(error.status_code, code, title, str(error.detail), headers=headers)
@@ -129,6 +141,12 @@ def _faults(detail: Any, field: str = "") -> list[dict[str, Any]]:
     if isinstance(detail, list):
         return [fault for value in detail for fault in _faults(value, field)]
     return [{"field": "body" if field == "non_field_errors" else field, "detail": str(detail)}]
+
+
+def _name_accepted(errors: list[dict[str, Any]], accepted: dict[str, list[str]]) -> None:
+    for fault in errors:
+        if values := accepted.get(fault["field"].partition(".")[0]):
+            fault["accepted"] = values
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

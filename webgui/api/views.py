@@ -16,14 +16,14 @@ from rest_framework.views import APIView
 
 from webgui.accounts.visitor import client_of
 from webgui.buffer import renditions, tickets
-from webgui.buffer.claim import Claim, claim
+from webgui.buffer.claim import Claim, accepted_values, claim
 from webgui.buffer.models import Avatar, Pool, Ticket
 from webgui.buffer.problems import NotFound
 from webgui.buffer.progress import outlook
 from webgui.buffer.replenish import level
 
 from .bodies import demand_json
-from .errors import PROBLEM_TYPE
+from .errors import PROBLEM_TYPE, BadClaim
 from .permissions import OwnPagesAndPrograms
 from .serializers import (
     AvatarSerializer,
@@ -85,7 +85,8 @@ class AvatarsView(Resource):
     def post(self, request: Request) -> Response:
         demand_json(request)
         body = ClaimSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
+        if not body.is_valid():
+            raise BadClaim(body.errors, accepted_values(request.data))
         answer = claim(
             body.validated_data.get("pool"),
             body.validated_data.get("tags") or (),

@@ -110,6 +110,16 @@ def find_pool(slug: str | None) -> Pool:
     )
 
 
+def accepted_values(data: object) -> dict[str, list[str]]:
+    """What the fields of a claim may hold, for whoever sent `data` with a fault in it."""
+    pools = list(Pool.objects.select_related("release").order_by("pk"))
+    if not pools:
+        return {}
+    slug = data.get("pool") if isinstance(data, dict) else None
+    meant = next((pool for pool in pools if pool.slug == slug), pools[0])
+    return {"pool": [pool.slug for pool in pools], "tags": sorted(meant.release.tags)}
+
+
 def check_tags(pool: Pool, tags: Sequence[str]) -> tuple[str, ...]:
     """The tags sorted and without doubles, each one known and at most one of a group."""
     groups = pool.release.tags

@@ -108,6 +108,20 @@ class TestRefusedClaims:
         problem = problem_of(post_claim(client, {"tags": ["x"]}), 400, "unknown_tag")
         assert "pink hair" in problem["errors"][0]["accepted"]
 
+    @pytest.mark.parametrize("body", [{"tags": "smiling"}, {"tags": [1]}, {"pool": 5, "tags": 5}])
+    def test_so_they_are_where_the_type_is_wrong(
+        self, client: Client, filled: Pool, body: dict
+    ) -> None:
+        problem = problem_of(post_claim(client, body), 400, "invalid")
+        accepted = {"pool": ["toon"], "tags": sorted(filled.release.tags)}
+        assert {fault["field"].partition(".")[0] for fault in problem["errors"]} == set(body)
+        for fault in problem["errors"]:
+            assert fault["accepted"] == accepted[fault["field"].partition(".")[0]]
+
+    def test_a_field_nobody_knows_accepts_nothing(self, client: Client, filled: Pool) -> None:
+        problem = problem_of(post_claim(client, {"tag": "smiling"}), 400, "invalid")
+        assert "accepted" not in problem["errors"][0]
+
     @pytest.mark.parametrize(
         "body", ["{", "nonsense", b"\xff\xfe", '{"pool": NaN}', "[" * 5000, "{'a': 1}"]
     )
