@@ -62,25 +62,25 @@ class NoPool(Problem):
 class NoWorkerAlive(Problem):
     status = 503
     code = "no_worker"
-    title = "The buffer is empty and no worker is alive"
+    title = "No such avatar is left and no worker is alive"
 
 
 class PoolPaused(Problem):
     status = 503
     code = "pool_paused"
-    title = "The buffer is empty and the pool is paused"
+    title = "No such avatar is left and the pool is paused"
 
 
 class PoolRetired(Problem):
     status = 503
     code = "pool_retired"
-    title = "The buffer is empty and the pool's release is retired"
+    title = "No such avatar is left and the pool's release is retired"
 
 
 class PoolInTrouble(Problem):
     status = 503
     code = "pool_in_trouble"
-    title = "The buffer is empty and the last orders failed"
+    title = "No such avatar is left and the last orders failed"
 
 
 class LineFull(Problem):

@@ -48,7 +48,7 @@ def _still_waiting() -> QuerySet[Ticket]:
 
 def issue(pool: Pool, tags: Sequence[str], client: str) -> Ticket:
     """A new ticket at the end of the line, unless waiting would be in vain."""
-    _refuse_vain_waiting(pool)
+    _refuse_vain_waiting(pool, tags)
     _refuse_too_many(client)
     now = timezone.now()
     return Ticket.objects.create(
@@ -61,26 +61,24 @@ def issue(pool: Pool, tags: Sequence[str], client: str) -> Ticket:
     )
 
 
-def _refuse_vain_waiting(pool: Pool) -> None:
+def _refuse_vain_waiting(pool: Pool, tags: Sequence[str]) -> None:
+    # Where tags are asked for, others may well be there.
+    none_left = f"No avatar of {pool.name} {'with these tags ' if tags else ''}is left"
     if pool.paused:
         raise PoolPaused(
-            f"All avatars of {pool.name} are taken and its making is paused. Try again later.",
+            f"{none_left} and its making is paused. Try again later.",
             retry_after=300,
         )
     if pool.release.state == Release.State.RETIRED:
-        raise PoolRetired(
-            f"All avatars of {pool.name} are taken and no more are made. Ask for another pool."
-        )
+        raise PoolRetired(f"{none_left} and no more are made. Ask for another pool.")
     if not roster.alive().exists():
         raise NoWorkerAlive(
-            f"All avatars of {pool.name} are taken and no worker is there to make more. "
-            "Try again in a little while.",
+            f"{none_left} and no worker is there to make more. Try again in a little while.",
             retry_after=RETRY_WITHOUT_WORKER,
         )
     if pool.pause > 0:
         raise PoolInTrouble(
-            f"All avatars of {pool.name} are taken and the last attempt to make more failed. "
-            "It will be tried again.",
+            f"{none_left} and the last attempt to make more failed. It will be tried again.",
             retry_after=math.ceil(pool.pause),
         )
     if waiting(pool).count() >= settings.TICKETS_PER_POOL:

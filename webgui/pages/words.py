@@ -18,8 +18,8 @@ NOTICES: dict[str, Notice] = {
     },
     "no_worker": {
         "title": "Nobody is drawing right now",
-        "what": "The shelf is empty and no worker has been heard from. If this server is yours, "
-        "start a worker; it fills the shelf by itself.",
+        "what": "No such avatar is on the shelf and no worker has been heard from. If this server "
+        "is yours, start a worker; it fills the shelf by itself.",
     },
     "no_pool": {
         "title": "The booth is not set up yet",
@@ -27,17 +27,17 @@ NOTICES: dict[str, Notice] = {
     },
     "pool_paused": {
         "title": "This style is paused",
-        "what": "Its shelf is empty and nobody draws new ones for now. Try another style or "
-        "come back later.",
+        "what": "No such avatar is on its shelf and nobody draws new ones for now. Try another "
+        "style or come back later.",
     },
     "pool_retired": {
         "title": "This style is no longer drawn",
-        "what": "Its shelf is empty for good. Try another style.",
+        "what": "No such avatar is on its shelf and none will come. Try another style.",
     },
     "pool_in_trouble": {
         "title": "The last drawings failed",
-        "what": "The shelf is empty and the worker could not fill it. It will be tried again "
-        "by itself.",
+        "what": "No such avatar is on the shelf and the worker could not draw any. It will be "
+        "tried again by itself.",
     },
     "line_full": {
         "title": "The line is full",

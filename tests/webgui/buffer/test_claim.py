@@ -121,6 +121,15 @@ def test_without_a_worker_nobody_is_made_to_wait(pool: Pool) -> None:
     assert not Ticket.objects.exists()
 
 
+def test_tags_not_on_the_shelf_do_not_mean_that_all_are_taken(pool: Pool) -> None:
+    stock(pool, 1, ("black hair",))
+    with pytest.raises(problems.NoWorkerAlive, match=r"^No avatar of Toon with these tags is left"):
+        claim("toon", ["pink hair"], client="visitor:a")
+    assert claim("toon", client="visitor:a").avatar is not None
+    with pytest.raises(problems.NoWorkerAlive, match=r"^No avatar of Toon is left"):
+        claim("toon", client="visitor:a")
+
+
 def test_a_silent_worker_does_not_count(pool: Pool, worker: Worker) -> None:
     Worker.objects.update(last_seen=timezone.now() - timedelta(seconds=31))
     with pytest.raises(problems.NoWorkerAlive):
