@@ -25,6 +25,8 @@ from . import inbox, orders, replenish, tickets
 from .models import Avatar, AvatarTag, Batch, Pool
 from .pictures import Picture, Staging, reencode
 
+# Heartbeats and progress wait behind a sweep; what is left, the next one takes.
+BATCHES_PER_SWEEP = 20
 log = logging.getLogger(__name__)
 
 
@@ -58,7 +60,7 @@ def ingest(batch_id: UUID, worker: str = "") -> Outcome:
 
 
 def sweep() -> dict[Outcome, int]:
-    """Take in whatever lies in the inbox, message or not."""
+    """Take in what lies in the inbox, message or not, the oldest first and not too many."""
     seen: dict[Outcome, int] = {}
     for name in inbox.waiting_names():
         try:
@@ -67,6 +69,9 @@ def sweep() -> dict[Outcome, int]:
             log.exception("Delivery %s could not be taken in; the next sweep tries again", name)
             continue
         seen[outcome] = seen.get(outcome, 0) + 1
+        # Those that failed do not count: they must not keep the others out for ever.
+        if sum(seen.values()) >= BATCHES_PER_SWEEP:
+            break
     return seen
 
 

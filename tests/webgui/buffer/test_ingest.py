@@ -114,6 +114,26 @@ def test_the_sweep_finds_what_no_message_told_of(pool: Pool) -> None:
     assert Avatar.objects.count() == 2
 
 
+def test_a_sweep_takes_only_so_many_and_is_not_held_up_by_those_that_fail(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCHES_PER_SWEEP", 2)
+    batches = [make_batch(pool, count=1, base_seed=seed) for seed in range(4)]
+    for age, batch in enumerate(batches):
+        os.utime(deliver(batch), (age, age))
+    whole = module.ingest
+
+    def fails_on_the_oldest(batch_id: uuid.UUID) -> Outcome:
+        if batch_id == batches[0].pk:
+            raise OSError("unreadable")
+        return whole(batch_id)
+
+    monkeypatch.setattr(module, "ingest", fails_on_the_oldest)
+    assert sweep() == {Outcome.INGESTED: 2}
+    assert sweep() == {Outcome.INGESTED: 1}
+    assert inbox(batches[0].pk).exists()
+
+
 def test_what_is_still_in_tmp_is_left_alone(pool: Pool, home: Path) -> None:
     batch = make_batch(pool, count=1)
     folder = deliver(batch)
