@@ -104,6 +104,7 @@ def write_stylediffuser(root: Path) -> Path:
         "stylediffuser",
         data=str(root / "data"),
         base=str(root / "unet" / "export"),
+        vae=str(root / "vae" / "export"),
         prototype=str(root / "prototype"),
     )
 
