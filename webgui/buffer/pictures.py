@@ -25,8 +25,6 @@ from generator_worker.contract import ManifestImage
 from .inbox import Refused
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# No larger picture is ever decoded, whatever the manifest promises.
-MAX_SIDE = 1024
 DECODING_FAULTS = (
     OSError,
     SyntaxError,
@@ -76,8 +74,9 @@ def _check_header(data: bytes, listed: ManifestImage) -> None:
     if len(data) < 24 or data[:8] != PNG_SIGNATURE or data[12:16] != b"IHDR":
         raise Refused(f"{listed.file} is not a PNG.")
     width, height = struct.unpack(">II", data[16:24])
-    if max(width, height) > MAX_SIDE:
-        raise Refused(f"{listed.file} is {width}×{height} pixels; {MAX_SIDE} a side is the most.")
+    side = settings.AVATAR_SIZE
+    if (width, height) != (side, side):
+        raise Refused(f"{listed.file} is {width}×{height} pixels; {side}×{side} is what is wanted.")
     if (width, height) != (listed.width, listed.height):
         raise Refused(
             f"{listed.file} is {width}×{height} pixels; "

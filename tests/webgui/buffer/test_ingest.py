@@ -345,6 +345,16 @@ class Fault:
         return "256×256"
 
     @staticmethod
+    def small_picture(folder: Path, content: dict) -> str:
+        _replace(folder, content, png(1, size=256), width=256, height=256)
+        return "256×256 pixels; 512×512 is what is wanted"
+
+    @staticmethod
+    def other_size_than_the_manifest_says(folder: Path, content: dict) -> str:
+        _replace(folder, content, png(1), width=256, height=256)
+        return "the manifest says 256×256"
+
+    @staticmethod
     def short_pixel_data(folder: Path, content: dict) -> str:
         _replace(folder, content, header_png(512, 512))
         return "no whole PNG"
