@@ -6,17 +6,24 @@ is imported in the pool's one child.
 
 from __future__ import annotations
 
-from celery import Celery
+from celery import Celery, Task
 from kombu import Exchange, Queue
 
 from generator_worker.config import Config
 from generator_worker.contract import GENERATE_QUEUE, worker_queue
 from generator_worker.journal import Journal
+from generator_worker.link import ReconnectAfterFailedAck
 from generator_worker.outbox import Outbox
 from generator_worker.reports import Reports
 
+
+class WorkerTask(Task):
+    Request = "generator_worker.link:WatchedRequest"
+
+
 config = Config.from_env()
-app = Celery("generator_worker", broker=config.broker_url)
+app = Celery("generator_worker", broker=config.broker_url, task_cls=WorkerTask)
+app.steps["consumer"].add(ReconnectAfterFailedAck)
 app.conf.update(
     include=["generator_worker.tasks", "generator_worker.lifecycle"],
     # Each with its own exchange: on a shared one every message reaches both.

@@ -33,7 +33,7 @@ def build(folder: Path) -> str:
         title="Tiny heads",
         tags=TAGS,
         # Untrained: the critic has no opinion, and all faces look much alike.
-        params={"steps": 2, "strength": 0.6, "min_score": 0, "max_unsafe": 1, "min_distance": 0},
+        params={"steps": 12, "strength": 0.6, "min_score": 0, "max_unsafe": 1, "min_distance": 0},
         licences=[{"name": "CC0", "of": "noise"}],
     )
     return bundle.digest
