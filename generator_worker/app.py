@@ -6,6 +6,8 @@ is imported in the pool's one child.
 
 from __future__ import annotations
 
+from typing import Any
+
 from celery import Celery, Task
 from kombu import Exchange, Queue
 
@@ -22,7 +24,7 @@ class WorkerTask(Task):
 
 
 config = Config.from_env()
-app = Celery("generator_worker", broker=config.broker_url, task_cls=WorkerTask)
+app: Celery[Any] = Celery("generator_worker", broker=config.broker_url, task_cls=WorkerTask)
 app.steps["consumer"].add(ReconnectAfterFailedAck)
 app.conf.update(
     include=["generator_worker.tasks", "generator_worker.lifecycle"],
@@ -75,5 +77,5 @@ def journal() -> Journal:
     return Journal(config.home / "orders")
 
 
-def reports(sender: Celery) -> Reports:
+def reports(sender: Celery[Any]) -> Reports:
     return Reports(sender, config.worker_name)

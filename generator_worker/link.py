@@ -33,7 +33,7 @@ class WatchedRequest(Request):
 class ReconnectAfterFailedAck(bootsteps.StartStopStep):
     """Ends the consumer's loop with a connection error, from which it recovers as from others."""
 
-    requires = {"celery.worker.consumer.tasks:Tasks"}
+    requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
