@@ -13,7 +13,7 @@ def settings_in(*files: str) -> set[str]:
 
 
 def documented() -> set[str]:
-    rows = re.findall(r"^\| (`[^|]+`) \|", (ROOT / "docs/settings.md").read_text(), re.M)
+    rows = re.findall(r"^\| (`[^|]+`) \|", (ROOT / "README.md").read_text(), re.M)
     return {name for row in rows for name in re.findall(r"`([A-Z_]+)`", row)}
 
 
