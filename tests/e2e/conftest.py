@@ -141,7 +141,9 @@ def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError(f"{url} did not answer within 20 s")
 
 
-@pytest.fixture(scope="session")
+# Of one file: Playwright keeps an event loop in the main thread, under which Django refuses the
+# database to the tests of other files.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     from playwright.sync_api import expect, sync_playwright
 
