@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from models_core.data.dataset import ImageFolder, contact_sheet, to_pixels, to_tensor
-from models_core.training.run import Run, batch_indices, seed_step, update_average
+from models_core.training.run import Run, batch_indices, seed_step, take_steps, update_average
 
 
 def build_autoencoder(net: dict[str, Any]) -> AutoencoderKL:
@@ -90,7 +89,8 @@ class AutoencoderTraining:
             out[i] = pixels[index, y : y + patch, x : x + patch]
         return to_tensor(out).contiguous(memory_format=torch.channels_last)
 
-    def take_step(self, last: int) -> dict[str, float]:
+    def take_step(self) -> dict[str, float]:
+        last = self.cfg["steps"]
         order = seed_step(self.cfg["seed"], self.step)
         x = self._batch(order)
         rate = learning_rate(self.step, last, self.cfg["lr"], self.cfg["warmup"])
@@ -148,23 +148,14 @@ class AutoencoderTraining:
 
 def train(run: Run, sets: list[ImageFolder], held_out: ImageFolder, steps: int | None) -> None:
     job = AutoencoderTraining(run, sets, held_out)
-    cfg = job.cfg
-    total = cfg["steps"]
-    last = total if steps is None else job.step + steps
-    clock, marked, losses = time.monotonic(), job.step, []
-    while job.step < last:
-        losses.append(job.take_step(total))
-        if job.step % cfg["log_every"] == 0 or job.step == last:
-            means = {k: float(np.mean([row[k] for row in losses])) for k in losses[0]}
-            speed = (job.step - marked) * cfg["batch"] / (time.monotonic() - clock)
-            run.log(step=job.step, **means, images_per_s=speed)
-            clock, marked, losses = time.monotonic(), job.step, []
-        if job.step % cfg["save_every"] == 0 or job.step == last:
-            run.save(job.state())
-            quality, sheet = job.evaluate()
-            run.log(step=job.step, held_out_psnr=quality)
-            contact_sheet(sheet, 10).save(run.samples(f"{job.step:06d}"))
-            job.export(run.folder / "export")
+
+    def saved() -> None:
+        quality, sheet = job.evaluate()
+        run.log(step=job.step, held_out_psnr=quality)
+        contact_sheet(sheet, 10).save(run.samples(f"{job.step:06d}"))
+        job.export(run.folder / "export")
+
+    take_steps(job, job.cfg["steps"] if steps is None else job.step + steps, saved=saved)
 
 
 def main(recipe: Path, folder: Path, steps: int | None = None) -> None:

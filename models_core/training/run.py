@@ -17,8 +17,9 @@ import os
 import shutil
 import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,6 @@ class Run:
         kept = self.folder / "recipe.toml"
         if recipe_file.resolve() != kept.resolve():
             shutil.copyfile(recipe_file, kept)
-        self.started = time.monotonic()
 
     @property
     def checkpoint(self) -> Path:
@@ -84,3 +84,51 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
 def batch_indices(count: int, batch: int, generator: torch.Generator) -> Tensor:
     """`batch` indices drawn uniformly (with replacement over the run, hardly ever in a batch)."""
     return torch.randint(count, (batch,), generator=generator)
+
+
+class Training(Protocol):
+    """What `take_steps` drives: the state of one model's training."""
+
+    run: Run
+    cfg: dict[str, Any]
+    """The recipe's `[training]` table."""
+    step: int
+
+    def take_step(self) -> dict[str, float]:
+        """One step of optimization; returns what to log, averaged over the logging interval."""
+
+    def state(self) -> dict[str, Any]:
+        """All that the next process needs to go on from here."""
+
+
+def take_steps(
+    job: Training,
+    last: int,
+    *,
+    saved: Callable[[], None],
+    sample: Callable[[], None] | None = None,
+) -> None:
+    """Train until step `last`: log, save and sample at the recipe's intervals and at the end.
+
+    `saved` runs after each checkpoint, `sample` every `sample_every` steps.
+    """
+    run, batch = job.run, job.cfg["batch"]
+    sums: dict[str, list[float]] = {}
+    clock, marked = time.monotonic(), job.step
+
+    def due(every: int) -> bool:
+        return job.step % every == 0 or job.step == last
+
+    while job.step < last:
+        for name, value in job.take_step().items():
+            sums.setdefault(name, []).append(value)
+        if due(job.cfg["log_every"]):
+            speed = (job.step - marked) * batch / (time.monotonic() - clock)
+            means = {name: sum(values) / len(values) for name, values in sums.items()}
+            run.log(step=job.step, kimg=job.step * batch / 1000, **means, images_per_s=speed)
+            sums, clock, marked = {}, time.monotonic(), job.step
+        if due(job.cfg["save_every"]):
+            run.save(job.state())
+            saved()
+        if sample and due(job.cfg["sample_every"]):
+            sample()

@@ -12,7 +12,6 @@ E(P) that leans to E(P) as t nears the start, and the target ε is the one that 
 from __future__ import annotations
 
 import copy
-import time
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from models_core.stylediffuser.pipeline import StyleDiffuserPipeline, enlarge, s
 from models_core.stylediffuser.prototype import Prototype
 from models_core.training.autoencoder import learning_rate
 from models_core.training.diffusion import ForwardProcess, encode_latents
-from models_core.training.run import Run, batch_indices, seed_step
+from models_core.training.run import Run, batch_indices, seed_step, take_steps
 from models_core.training.unet import cached_latents
 
 
@@ -144,7 +143,9 @@ class StyleDiffuserTraining:
 
     def _captions(self, tags: list[list[str]], order: torch.Generator) -> list[str]:
         drop = torch.rand(len(tags), generator=order) < self.cfg["caption_dropout"]
-        return ["" if d else ", ".join([*self.prefix, *row]) for d, row in zip(drop, tags)]  # noqa: B905
+        return [
+            "" if d else ", ".join([*self.prefix, *row]) for d, row in zip(drop, tags, strict=True)
+        ]
 
     @torch.no_grad()
     def _average_parameters(self) -> None:
@@ -221,18 +222,9 @@ def load_base(folder: Path) -> dict[str, Any]:
 def main(recipe: Path, folder: Path, steps: int | None = None) -> None:
     run = Run(folder, recipe)
     job = StyleDiffuserTraining(run)
-    cfg = job.cfg
-    last = cfg["steps"] if steps is None else job.step + steps
-    clock, marked, losses = time.monotonic(), job.step, []
-    while job.step < last:
-        losses.append(job.take_step())
-        if job.step % cfg["log_every"] == 0 or job.step == last:
-            means = {k: float(np.mean([row[k] for row in losses])) for k in losses[0]}
-            speed = (job.step - marked) * cfg["batch"] / (time.monotonic() - clock)
-            run.log(step=job.step, **means, images_per_s=speed)
-            clock, marked, losses = time.monotonic(), job.step, []
-        if job.step % cfg["save_every"] == 0 or job.step == last:
-            run.save(job.state())
-            job.export(run.folder / "export")
-        if job.step % cfg["sample_every"] == 0 or job.step == last:
-            contact_sheet(job.sample_sheet(), 8).save(run.samples(f"{job.step:06d}"))
+    take_steps(
+        job,
+        job.cfg["steps"] if steps is None else job.step + steps,
+        saved=lambda: job.export(run.folder / "export"),
+        sample=lambda: contact_sheet(job.sample_sheet(), 8).save(run.samples(f"{job.step:06d}")),
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,8 @@ from torch import Tensor
 from models_core.data.dataset import ImageFolder, contact_sheet, to_pixels, to_tensor
 from models_core.stylediffuser.prototype import Prototype
 from models_core.stylegan2 import Discriminator, Generator
-from models_core.training.run import Run, batch_indices, seed_step, update_average
+from models_core.stylegan2.runs import generator_config
+from models_core.training.run import Run, batch_indices, seed_step, take_steps, update_average
 
 
 def mix_styles(G: Generator, z: Tensor, c: Tensor, probability: float) -> Tensor:
@@ -77,18 +77,7 @@ class StyleGAN2Training:
         self.labels = dataset.labels if net.get("conditional") else torch.zeros(len(dataset), 0)
         self.tags = dataset.vocabulary.tags if net.get("conditional") else []
         channels = {"channel_base": net["channel_base"], "channel_max": net["channel_max"]}
-        self.config = {
-            "z_dim": net["z_dim"],
-            "c_dim": self.labels.shape[1],
-            "w_dim": net["w_dim"],
-            "img_resolution": size,
-            "img_channels": 3,
-            "mapping_kwargs": {
-                "num_layers": net["mapping_layers"],
-                "lr_multiplier": net.get("mapping_lr_multiplier", 0.01),
-            },
-            "synthesis_kwargs": {**channels, "use_noise": net["use_noise"]},
-        }
+        self.config = generator_config(net, self.labels.shape[1])
         torch.manual_seed(self.cfg["seed"])
         # channels_last: a third faster on CPU, measured at this size.
         fast = torch.channels_last
@@ -215,25 +204,15 @@ class StyleGAN2Training:
 def train(run: Run, dataset: ImageFolder, *, steps: int | None = None) -> StyleGAN2Training:
     """Train until `training.kimg` (or for `steps` more steps), logging, sampling, saving."""
     job = StyleGAN2Training(run, dataset)
-    cfg, batch = job.cfg, job.cfg["batch"]
-    last = cfg["kimg"] * 1000 // batch if steps is None else job.step + steps
-    sums: dict[str, list[float]] = {}
-    clock, marked = time.monotonic(), job.step
-    while job.step < last:
-        for name, value in job.take_step().items():
-            sums.setdefault(name, []).append(value)
-        if job.step % cfg["log_every"] == 0 or job.step == last:
-            speed = (job.step - marked) * batch / (time.monotonic() - clock)
-            means = {name: sum(v) / len(v) for name, v in sums.items()}
-            run.log(step=job.step, kimg=job.step * batch / 1000, **means, images_per_s=speed)
-            sums, clock, marked = {}, time.monotonic(), job.step
-        if job.step % cfg["save_every"] == 0 or job.step == last:
-            run.save(job.state())
-            job.export(run.folder / "export")
-        if job.step % cfg["sample_every"] == 0 or job.step == last:
-            name = f"{job.step * batch // 1000:05d}"
-            contact_sheet(job.sample_grid(), 12).save(run.samples(name))
-            torch.save(job.G_ema.state_dict(), run.folder / "snapshots" / f"G_ema-{name}.pt")
+    batch = job.cfg["batch"]
+
+    def sample() -> None:
+        name = f"{job.step * batch // 1000:05d}"
+        contact_sheet(job.sample_grid(), 12).save(run.samples(name))
+        torch.save(job.G_ema.state_dict(), run.folder / "snapshots" / f"G_ema-{name}.pt")
+
+    last = job.cfg["kimg"] * 1000 // batch if steps is None else job.step + steps
+    take_steps(job, last, saved=lambda: job.export(run.folder / "export"), sample=sample)
     return job
 
 

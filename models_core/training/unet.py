@@ -7,7 +7,6 @@ guidance (Ho 2022).
 from __future__ import annotations
 
 import copy
-import time
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from models_core.enhancer.components import (
 )
 from models_core.training.autoencoder import learning_rate
 from models_core.training.diffusion import ForwardProcess, decode_latents, encode_latents
-from models_core.training.run import Run, batch_indices, seed_step, update_average
+from models_core.training.run import Run, batch_indices, seed_step, take_steps, update_average
 
 
 def cached_latents(
@@ -161,18 +160,9 @@ class UNetTraining:
 def main(recipe: Path, folder: Path, steps: int | None = None) -> None:
     run = Run(folder, recipe)
     job = UNetTraining(run)
-    cfg = job.cfg
-    last = cfg["steps"] if steps is None else job.step + steps
-    clock, marked, losses = time.monotonic(), job.step, []
-    while job.step < last:
-        losses.append(job.take_step())
-        if job.step % cfg["log_every"] == 0 or job.step == last:
-            means = {k: float(np.mean([row[k] for row in losses])) for k in losses[0]}
-            speed = (job.step - marked) * cfg["batch"] / (time.monotonic() - clock)
-            run.log(step=job.step, **means, images_per_s=speed)
-            clock, marked, losses = time.monotonic(), job.step, []
-        if job.step % cfg["save_every"] == 0 or job.step == last:
-            run.save(job.state())
-            job.export(run.folder / "export")
-        if job.step % cfg["sample_every"] == 0 or job.step == last:
-            contact_sheet(job.sample_grid(), 8).save(run.samples(f"{job.step:06d}"))
+    take_steps(
+        job,
+        job.cfg["steps"] if steps is None else job.step + steps,
+        saved=lambda: job.export(run.folder / "export"),
+        sample=lambda: contact_sheet(job.sample_grid(), 8).save(run.samples(f"{job.step:06d}")),
+    )

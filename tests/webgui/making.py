@@ -14,6 +14,7 @@ from django.conf import settings
 from django.utils import timezone
 from PIL import Image
 
+from generator_worker.contract import BATCH_RECEIVED
 from webgui.buffer.models import Avatar, AvatarTag, Batch, Pool
 from webgui.buffer.progress import patience
 from webgui.fleet.models import Worker
@@ -164,3 +165,19 @@ def deliver(
 
 def write_manifest(folder: Path, content: dict[str, Any]) -> None:
     (folder / "manifest.json").write_text(json.dumps(content))
+
+
+def quarantined(home: Path) -> list[tuple[Path, str]]:
+    """(what was delivered, the reason beside it)"""
+    return [
+        (place / "delivered", (place / "REASON.txt").read_text().strip())
+        for place in sorted((home / "quarantine").glob("*"))
+    ]
+
+
+def receipts(sent: list) -> list[tuple[str, str]]:
+    return [(message["batch_id"], q) for task, message, q in sent if task == BATCH_RECEIVED]
+
+
+def stored_files(home: Path) -> list[Path]:
+    return [path for path in (home / "media").rglob("*") if path.is_file()]
