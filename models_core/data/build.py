@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
 import threading
 import time
@@ -137,7 +138,10 @@ def build(
             (out / split / kind).mkdir(parents=True, exist_ok=True)
     places = [(n, i) for n, source in enumerate(recipe.sources) for i in range(source.count)]
     rows: list[dict[str, Any]] = []
-    with ProcessPoolExecutor(processes, initializer=_start, initargs=(recipe, out)) as pool:
+    # Spawned, not forked: where this process has drawn already, a fork inherits libvips without
+    # its threads and waits for them for ever.
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, fresh, _start, (recipe, out)) as pool:
         for row in pool.map(_draw, places, chunksize=50):
             rows.append(row)
             if progress and (len(rows) % 100 == 0 or len(rows) == recipe.count):

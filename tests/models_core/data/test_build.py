@@ -213,3 +213,24 @@ def test_the_command_builds_and_a_faulty_recipe_changes_nothing(tmp_path, capsys
     assert main(["data", "build", str(file), "--out", str(tmp_path / "other")]) == 2
     assert "is not TOML" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
+
+
+def test_a_process_that_has_drawn_already_can_build(tmp_path):
+    """In a process of its own, since a hang here must end with it."""
+    recipe = write_small(tmp_path, 8)
+    code = f"""
+from pathlib import Path
+from models_core.data.build import build
+from models_core.data.dicebear import Drawing, Style, render, style_definition
+from models_core.data.recipe import Recipe
+
+if __name__ == "__main__":
+    render(Style(style_definition("toon-head")), Drawing("a", {{}}, {{}}), 64)
+    build(Recipe.read(Path({str(recipe)!r})), Path({str(tmp_path / "out")!r}), processes=1)
+"""
+    script = tmp_path / "draw_then_build.py"
+    script.write_text(code)
+    root = Path(__file__).parents[3]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    subprocess.run([sys.executable, str(script)], env=environment, timeout=60, check=True)
+    assert len(list((tmp_path / "out").rglob("crop/*.png"))) == 8
