@@ -21,6 +21,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from models_core.data.dataset import ImageFolder, contact_sheet, to_pixels, to_tensor
+from models_core.training.initial import start_from
 from models_core.training.run import Run, batch_indices, seed_step, take_steps, update_average
 
 
@@ -62,12 +63,15 @@ class AutoencoderTraining:
         self.held_out = to_tensor(held_out.pixels("crop", size)[:32])
         torch.manual_seed(self.cfg["seed"])
         self.model = build_autoencoder(run.recipe["network"])
+        state = run.load()
+        if state is None and "init" in run.recipe:
+            start_from(self.model, Path(run.recipe["init"]))
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=self.cfg["lr"], betas=(0.9, 0.99), weight_decay=1e-4
         )
         self.step = 0
-        if state := run.load():
+        if state is not None:
             self.step = state["step"]
             for name in ("model", "average", "optimizer"):
                 getattr(self, name).load_state_dict(state[name])

@@ -31,6 +31,7 @@ from models_core.stylediffuser.pipeline import StyleDiffuserPipeline, enlarge, s
 from models_core.stylediffuser.prototype import Prototype
 from models_core.training.autoencoder import learning_rate
 from models_core.training.diffusion import ForwardProcess, encode_latents
+from models_core.training.initial import start_from
 from models_core.training.run import Run, batch_indices, seed_step, take_steps
 from models_core.training.unet import cached_latents
 
@@ -77,6 +78,9 @@ class StyleDiffuserTraining:
             self.unet.requires_grad_(True)
         self.adapter = StyleAdapter.fitting(self.prototype.G, self.unet, recipe["tokens"])
         self.adapter.install(self.unet)
+        state = run.load()
+        if state is None and "init" in recipe:
+            start_from(self.adapter, Path(recipe["init"]))
         self.lora = [p for p in self.unet.parameters() if p.requires_grad]
         groups = [
             {"params": list(self.adapter.parameters()), "peak": self.cfg["lr"]},
@@ -86,7 +90,7 @@ class StyleDiffuserTraining:
         self.process = ForwardProcess(self.scheduler.alphas_cumprod, self.cfg.get("min_snr_gamma"))
         self.average = [p.detach().clone() for p in self._parameters()]
         self.step = 0
-        if state := run.load():
+        if state is not None:
             self._restore(state)
 
     def _parameters(self) -> list[Tensor]:

@@ -25,6 +25,7 @@ from models_core.enhancer.components import (
 )
 from models_core.training.autoencoder import learning_rate
 from models_core.training.diffusion import ForwardProcess, decode_latents, encode_latents
+from models_core.training.initial import start_from, start_text_encoder
 from models_core.training.run import Run, batch_indices, seed_step, take_steps, update_average
 
 
@@ -77,6 +78,10 @@ class UNetTraining:
         self.tokenizer = build_tokenizer(words, text["max_length"])
         self.text_encoder = build_text_encoder(len(self.tokenizer), text)
         self.unet = build_unet(recipe["unet"], self.vae.config.latent_channels, text["width"])
+        state = run.load()
+        if state is None and "init" in recipe:
+            start_from(self.unet, Path(recipe["init"]) / "unet")
+            start_text_encoder(self.text_encoder, self.tokenizer, Path(recipe["init"]))
         self.model = torch.nn.ModuleDict({"unet": self.unet, "text": self.text_encoder})
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
@@ -86,7 +91,7 @@ class UNetTraining:
             build_scheduler().alphas_cumprod, self.cfg.get("min_snr_gamma")
         )
         self.step = 0
-        if state := run.load():
+        if state is not None:
             self.step = state["step"]
             for name in ("model", "average", "optimizer"):
                 getattr(self, name).load_state_dict(state[name])
