@@ -21,8 +21,10 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from models_core.data.dataset import ImageFolder, contact_sheet, to_pixels, to_tensor
+from models_core.training.diffusion import autocast
 from models_core.training.initial import start_from
 from models_core.training.run import Run, batch_indices, seed_step, take_steps, update_average
+from models_core.training.state import PartsState, average_decay
 
 
 def build_autoencoder(net: dict[str, Any]) -> AutoencoderKL:
@@ -54,7 +56,7 @@ def learning_rate(step: int, last: int, peak: float, warmup: int) -> float:
     return peak * max(1 - (step - warmup) / max(last - warmup, 1), 0.01)
 
 
-class AutoencoderTraining:
+class AutoencoderTraining(PartsState):
     def __init__(self, run: Run, sets: list[ImageFolder], held_out: ImageFolder) -> None:
         self.run, self.cfg = run, run.recipe["training"]
         size = run.recipe["network"]["image_size"]
@@ -70,15 +72,7 @@ class AutoencoderTraining:
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=self.cfg["lr"], betas=(0.9, 0.99), weight_decay=1e-4
         )
-        self.step = 0
-        if state is not None:
-            self.step = state["step"]
-            for name in ("model", "average", "optimizer"):
-                getattr(self, name).load_state_dict(state[name])
-
-    def state(self) -> dict[str, Any]:
-        names = ("model", "average", "optimizer")
-        return {"step": self.step, **{n: getattr(self, n).state_dict() for n in names}}
+        self.restore(state)
 
     def _batch(self, order: torch.Generator) -> Tensor:
         """Random patches [N, 3, P, P], from every source alike."""
@@ -102,15 +96,16 @@ class AutoencoderTraining:
             group["lr"] = rate
         if self.step == self.cfg.get("decoder_only_from"):
             self._settle_encoder()
-        z, penalty = self._encode(x, late=self.step >= self.cfg["kl_from"] * last)
-        y = self.model.decode(z).sample
+        with autocast(self.cfg):
+            z, penalty = self._encode(x, late=self.step >= self.cfg["kl_from"] * last)
+            y = self.model.decode(z).sample.float()
         mse, l1 = F.mse_loss(y, x), (y - x).abs().mean()
         loss = 4 * mse + l1 + penalty
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
-        update_average(self.average, self.model, min(0.999, (1 + self.step) / (10 + self.step)))
+        update_average(self.average, self.model, average_decay(self.step, 0.999))
         self.step += 1
         return {"loss": loss.item(), "mse": mse.item(), "lr": rate}
 

@@ -30,10 +30,15 @@ from models_core.stylediffuser.adapter import StyleAdapter
 from models_core.stylediffuser.pipeline import StyleDiffuserPipeline, enlarge, supervised_unet
 from models_core.stylediffuser.prototype import Prototype
 from models_core.training.autoencoder import learning_rate
-from models_core.training.diffusion import ForwardProcess, encode_latents
+from models_core.training.diffusion import (
+    ForwardProcess,
+    autocast,
+    cached_latents,
+    encode_latents,
+)
 from models_core.training.initial import start_from
 from models_core.training.run import Run, batch_indices, seed_step, take_steps
-from models_core.training.unet import cached_latents
+from models_core.training.state import ParametersState
 
 
 def bridge(clean: Tensor, start: Tensor, t: Tensor, first: int, share: Tensor) -> Tensor:
@@ -45,7 +50,7 @@ def bridge(clean: Tensor, start: Tensor, t: Tensor, first: int, share: Tensor) -
     return clean + lean * (start - clean)
 
 
-class StyleDiffuserTraining:
+class StyleDiffuserTraining(ParametersState):
     def __init__(self, run: Run) -> None:
         self.run, self.cfg = run, run.recipe["training"]
         recipe = run.recipe
@@ -87,36 +92,15 @@ class StyleDiffuserTraining:
             {"params": self.lora, "peak": self.cfg["lora_lr"]},
         ]
         self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=1e-3)
-        self.process = ForwardProcess(self.scheduler.alphas_cumprod, self.cfg.get("min_snr_gamma"))
-        self.average = [p.detach().clone() for p in self._parameters()]
-        self.step = 0
-        if state is not None:
-            self._restore(state)
-
-    def _parameters(self) -> list[Tensor]:
-        return [*self.adapter.parameters(), *self.lora]
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "step": self.step,
-            "parameters": [p.detach() for p in self._parameters()],
-            "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
-        }
-
-    @torch.no_grad()
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.step, self.average = state["step"], state["average"]
-        for mine, saved in zip(self._parameters(), state["parameters"], strict=True):
-            mine.copy_(saved)
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.process = ForwardProcess(self.scheduler, self.cfg.get("min_snr_gamma"))
+        self.begin([*self.adapter.parameters(), *self.lora], state)
 
     def take_step(self) -> dict[str, float]:
         cfg = self.cfg
         order = seed_step(cfg["seed"], self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, cfg["steps"], group["peak"], cfg["warmup"])
-        n, first = cfg["batch"], round(1000 * cfg["max_strength"])
+        n, first = cfg["batch"], round(self.process.steps * cfg["max_strength"])
         index = batch_indices(len(self.latents), n, order).tolist()
         tags = [self.tags[i] for i in index]
         clean = torch.stack([self.latents[i] for i in index])
@@ -131,17 +115,18 @@ class StyleDiffuserTraining:
         z_t = self.process.add_noise(
             bridge(clean, start, t, first, torch.rand(n, generator=order)), noise, t
         )
-        alpha = self.process.alphas_cumprod[t].view(-1, 1, 1, 1)
-        target = (z_t - alpha.sqrt() * clean) / (1 - alpha).sqrt()
-        hidden = torch.cat([hidden, self.adapter.style_tokens(ws)], dim=1)
+        target = self.process.target(clean, self.process.noise_towards(clean, z_t, t), t)
         fast = z_t.contiguous(memory_format=torch.channels_last)
-        predicted = supervised_unet(self.unet, fast, t, hidden, self.adapter.residuals(features))
+        with autocast(cfg):
+            hidden = torch.cat([hidden, self.adapter.style_tokens(ws)], dim=1)
+            residuals = self.adapter.residuals(features)
+            predicted = supervised_unet(self.unet, fast, t, hidden, residuals)
         loss = self.process.loss(predicted, target, t)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self._parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
         self.optimizer.step()
-        self._average_parameters()
+        self.update_average(cfg["ema"])
         self.step += 1
         return {"loss": loss.item(), "lr": self.optimizer.param_groups[0]["lr"]}
 
@@ -150,24 +135,6 @@ class StyleDiffuserTraining:
         return [
             "" if d else ", ".join([*self.prefix, *row]) for d, row in zip(drop, tags, strict=True)
         ]
-
-    @torch.no_grad()
-    def _average_parameters(self) -> None:
-        decay = min(self.cfg["ema"], (1 + self.step) / (10 + self.step))
-        for mean, now in zip(self.average, self._parameters(), strict=True):
-            mean.lerp_(now, 1 - decay)
-
-    @torch.no_grad()
-    def averaged(self) -> list[Tensor]:
-        """Put the averaged parameters in place; returns the replaced ones for `put`."""
-        kept = [p.detach().clone() for p in self._parameters()]
-        self.put(self.average)
-        return kept
-
-    @torch.no_grad()
-    def put(self, values: list[Tensor]) -> None:
-        for mine, value in zip(self._parameters(), values, strict=True):
-            mine.copy_(value)
 
     def pipeline(self, unet: UNet2DConditionModel | None = None) -> StyleDiffuserPipeline:
         return StyleDiffuserPipeline(
@@ -182,27 +149,25 @@ class StyleDiffuserTraining:
 
     def export(self, folder: Path) -> None:
         """Averaged adapter and LoRA apart, and the whole pipeline with the LoRA fused in."""
-        kept = self.averaged()
-        self.adapter.save_pretrained(folder / "adapter")
-        (folder / "lora").mkdir(parents=True, exist_ok=True)
-        weights = {k: v.contiguous() for k, v in get_peft_model_state_dict(self.unet).items()}
-        save_file(weights, folder / "lora" / "pytorch_lora_weights.safetensors")
-        fused = copy.deepcopy(self.unet)
-        fused.fuse_lora()
-        fused.unload_lora()
-        self.pipeline(fused).save_pretrained(folder / "pipeline")
-        self.put(kept)
+        with self.averaged():
+            self.adapter.save_pretrained(folder / "adapter")
+            (folder / "lora").mkdir(parents=True, exist_ok=True)
+            weights = {k: v.contiguous() for k, v in get_peft_model_state_dict(self.unet).items()}
+            save_file(weights, folder / "lora" / "pytorch_lora_weights.safetensors")
+            fused = copy.deepcopy(self.unet)
+            fused.fuse_lora()
+            fused.unload_lora()
+            self.pipeline(fused).save_pretrained(folder / "pipeline")
 
     def sample_sheet(self, count: int = 16) -> np.ndarray:
         """Prototypes above the pictures drawn from them, eight a row."""
-        kept = self.averaged()
         pipe = self.pipeline()
         pipe.set_progress_bar_config(disable=True)
         strength = self.cfg["max_strength"]
-        drawn = pipe(
-            range(count), self.tags[:count], prefix=self.prefix, strength=strength, batch_size=8
-        )
-        self.put(kept)
+        with self.averaged():
+            drawn = pipe(
+                range(count), self.tags[:count], prefix=self.prefix, strength=strength, batch_size=8
+            )
         rows = []
         for i in range(0, count, 8):
             size = drawn.images[0].size

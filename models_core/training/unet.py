@@ -15,7 +15,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from models_core.data.dataset import ImageFolder, contact_sheet, to_pixels, to_tensor
+from models_core.data.dataset import ImageFolder, contact_sheet, to_pixels
 from models_core.enhancer.components import (
     build_scheduler,
     build_text_encoder,
@@ -24,24 +24,15 @@ from models_core.enhancer.components import (
     encode_text,
 )
 from models_core.training.autoencoder import learning_rate
-from models_core.training.diffusion import ForwardProcess, decode_latents, encode_latents
+from models_core.training.diffusion import (
+    ForwardProcess,
+    autocast,
+    cached_latents,
+    decode_latents,
+)
 from models_core.training.initial import start_from, start_text_encoder
 from models_core.training.run import Run, batch_indices, seed_step, take_steps, update_average
-
-
-def cached_latents(
-    vae: AutoencoderKL, dataset: ImageFolder, kind: Any, file: Path, limit: int | None = None
-) -> Tensor:
-    """The (first `limit`) images' latents [N, C, h, w] in float32, computed once."""
-    if not file.exists():
-        pixels = dataset.pixels(kind, vae.config.sample_size)[:limit]
-        parts = [
-            encode_latents(vae, to_tensor(pixels[i : i + 32])) for i in range(0, len(pixels), 32)
-        ]
-        part = file.with_suffix(".part")
-        torch.save(torch.cat(parts), part)
-        part.replace(file)
-    return torch.load(file, weights_only=True, mmap=True)
+from models_core.training.state import PartsState, average_decay
 
 
 class Source:
@@ -65,7 +56,7 @@ class Source:
         return ", ".join(kept[i] for i in mixed)
 
 
-class UNetTraining:
+class UNetTraining(PartsState):
     def __init__(self, run: Run) -> None:
         self.run, self.cfg = run, run.recipe["training"]
         recipe = run.recipe
@@ -87,18 +78,9 @@ class UNetTraining:
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=self.cfg["lr"], betas=(0.9, 0.99), weight_decay=1e-2
         )
-        self.process = ForwardProcess(
-            build_scheduler().alphas_cumprod, self.cfg.get("min_snr_gamma")
-        )
-        self.step = 0
-        if state is not None:
-            self.step = state["step"]
-            for name in ("model", "average", "optimizer"):
-                getattr(self, name).load_state_dict(state[name])
-
-    def state(self) -> dict[str, Any]:
-        names = ("model", "average", "optimizer")
-        return {"step": self.step, **{n: getattr(self, n).state_dict() for n in names}}
+        self.scheduler = build_scheduler(self.cfg.get("schedule", "scaled_linear"))
+        self.process = ForwardProcess(self.scheduler, self.cfg.get("min_snr_gamma"))
+        self.restore(state)
 
     def _batch(self, order: torch.Generator) -> tuple[Tensor, list[str]]:
         n = self.cfg["batch"]
@@ -118,16 +100,16 @@ class UNetTraining:
             group["lr"] = rate
         z, captions = self._batch(order)
         noise = torch.randn_like(z)
-        t = torch.randint(1000, (len(z),), generator=order)
-        hidden = encode_text(self.tokenizer, self.text_encoder, captions)
-        predicted = self.unet(self.process.add_noise(z, noise, t), t, hidden).sample
+        t = torch.randint(self.process.steps, (len(z),), generator=order)
+        with autocast(self.cfg):
+            hidden = encode_text(self.tokenizer, self.text_encoder, captions)
+            predicted = self.unet(self.process.add_noise(z, noise, t), t, hidden).sample
         loss = self.process.loss(predicted, noise, t)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
-        decay = min(self.cfg["ema"], (1 + self.step) / (10 + self.step))
-        update_average(self.average, self.model, decay)
+        update_average(self.average, self.model, average_decay(self.step, self.cfg["ema"]))
         self.step += 1
         return {"loss": loss.item(), "lr": rate}
 
@@ -140,7 +122,7 @@ class UNetTraining:
             captions.append(", ".join([*source.prefix, *source.tags[i]]))
         unet, text = self.average["unet"], self.average["text"]
         hidden = encode_text(self.tokenizer, text, ["" for _ in captions] + captions)
-        scheduler = build_scheduler()
+        scheduler = copy.deepcopy(self.scheduler)
         scheduler.set_timesteps(steps)
         shape = self.sources[0].latents[0].shape
         z = torch.randn(count, *shape, generator=torch.Generator().manual_seed(3))
@@ -159,7 +141,7 @@ class UNetTraining:
         text.save_pretrained(folder / "text_encoder")
         self.tokenizer.save_pretrained(folder / "tokenizer")
         self.vae.save_pretrained(folder / "vae")
-        build_scheduler().save_pretrained(folder / "scheduler")
+        self.scheduler.save_pretrained(folder / "scheduler")
 
 
 def main(recipe: Path, folder: Path, steps: int | None = None) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from models_core.enhancer.components import build_scheduler
 from models_core.training import autoencoder, stylediffuser, unet
 from models_core.training.diffusion import ForwardProcess
 from models_core.training.run import Run
+from models_core.training.unet import UNetTraining
 
 
 @pytest.mark.parametrize(
@@ -83,8 +85,8 @@ def unet_weights(folder: Path) -> dict:
 
 
 def test_the_forward_process_keeps_variance_and_weighs_by_snr():
-    alphas = torch.linspace(0.999, 0.01, 1000)
-    process = ForwardProcess(alphas, min_snr_gamma=5.0)
+    process = ForwardProcess(build_scheduler(), min_snr_gamma=5.0)
+    process.alphas_cumprod = torch.linspace(0.999, 0.01, 1000)
     z, noise = torch.randn(2000, 1, 4, 4), torch.randn(2000, 1, 4, 4)
     noised = process.add_noise(z, noise, torch.full((2000,), 500))
     assert abs(noised.var().item() - 1) < 0.05
@@ -93,3 +95,39 @@ def test_the_forward_process_keeps_variance_and_weighs_by_snr():
     zero = torch.zeros_like(error)
     assert process.loss(error, zero, early).item() == pytest.approx(5 / (0.999 / 0.001), rel=1e-3)
     assert process.loss(error, zero, late).item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_a_perfect_prediction_costs_nothing_and_leads_back_to_the_clean_picture(prediction):
+    scheduler = build_scheduler("cosine")
+    scheduler.register_to_config(prediction_type=prediction)
+    process = ForwardProcess(scheduler)
+    clean, noise = torch.randn(3, 4, 8, 8), torch.randn(3, 4, 8, 8)
+    t = torch.tensor([1, 400, 800])
+    z_t = process.add_noise(clean, noise, t)
+    assert torch.allclose(process.noise_towards(clean, z_t, t), noise, atol=1e-3)
+    target = process.target(clean, noise, t)
+    assert process.loss(target, target, t).item() == 0
+    scheduler.set_timesteps(timesteps=[800])
+    sigma = scheduler.sigmas[0]
+    back = scheduler.step(target[2:], scheduler.timesteps[0], z_t[2:] * (1 + sigma**2).sqrt())
+    assert torch.allclose(back.pred_original_sample, clean[2:], atol=1e-2)
+
+
+def test_the_cosine_schedule_destroys_more_slowly_and_others_are_refused():
+    assert build_scheduler("cosine").alphas_cumprod[500] > build_scheduler().alphas_cumprod[500]
+    with pytest.raises(ValueError, match="scaled_linear, cosine, not 'sigmoid'"):
+        build_scheduler("sigmoid")
+
+
+def test_bf16_trains_in_float32_weights_and_comes_near_the_same_loss(chain, tmp_path):
+    recipe = chain / "unet.toml"
+    half = tmp_path / "half.toml"
+    half.write_text(recipe.read_text().replace("[training]", '[training]\nprecision = "bf16"'))
+    exact = UNetTraining(Run(tmp_path / "exact", recipe)).take_step()["loss"]
+    job = UNetTraining(Run(tmp_path / "half", half))
+    assert job.take_step()["loss"] == pytest.approx(exact, rel=0.02)
+    assert {p.dtype for p in job.unet.parameters()} == {torch.float32}
+    half.write_text(half.read_text().replace("bf16", "fp8"))
+    with pytest.raises(ValueError, match="precision is one of fp32, bf16"):
+        UNetTraining(Run(tmp_path / "eighth", half)).take_step()
