@@ -78,12 +78,15 @@ def build_unet(net: dict[str, Any], latent_channels: int, text_width: int) -> UN
     ).to(memory_format=torch.channels_last)
 
 
-def build_scheduler(schedule: str = "scaled_linear") -> EulerDiscreteScheduler:
+def build_scheduler(
+    schedule: str = "scaled_linear", prediction: str = "epsilon"
+) -> EulerDiscreteScheduler:
     """A noise schedule over 1,000 steps, sampled by Euler's method.
 
     Args:
         schedule: "scaled_linear", Stable Diffusion's own (√β linear from √0.00085 to √0.012), or
             "cosine" (Nichol 2021, eq. 17), which destroys small pictures more slowly.
+        prediction: what the UNet says, "epsilon" or "v_prediction".
     """
     if schedule not in SCHEDULES:
         raise ValueError(f"schedule is one of {', '.join(SCHEDULES)}, not {schedule!r}")
@@ -92,7 +95,7 @@ def build_scheduler(schedule: str = "scaled_linear") -> EulerDiscreteScheduler:
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule=SCHEDULES[schedule],
-        prediction_type="epsilon",
+        prediction_type=prediction,
         timestep_spacing="trailing",
     )
 

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from models_core.enhancer.weights import WeightsError, misfits, read_tensors, shorten
 
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "model.safetensors")
 EMBEDDING = "embeddings.token_embedding.weight"
-SHOWN = 5
 
 
-class InitialWeightsError(ValueError):
+class InitialWeightsError(WeightsError):
     """The recipe's `init` folder does not hold what the recipe describes."""
 
 
@@ -27,10 +26,8 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     """The safetensors of one component folder in diffusers' layout, in float32."""
     for name in WEIGHTS:
         if (folder / name).is_file():
-            try:
-                return {key: value.float() for key, value in load_file(folder / name).items()}
-            except SafetensorError as error:
-                raise InitialWeightsError(f"{folder / name} is damaged: {error}") from error
+            tensors, _ = read_tensors(folder / name)
+            return {key: value.float() for key, value in tensors.items()}
     raise InitialWeightsError(f"init: {folder} holds neither {' nor '.join(WEIGHTS)}")
 
 
@@ -69,19 +66,10 @@ def read_vocabulary(folder: Path) -> dict[str, int]:
 
 def fit(model: nn.Module, weights: dict[str, Tensor], folder: Path) -> None:
     """Copy `weights` into the model, or say which tensors do not fit."""
-    own = model.state_dict()
-    faults = [f"{key} is missing" for key in own if key not in weights]
-    faults += [f"{key} is not part of the model" for key in weights if key not in own]
-    faults += [
-        f"{key} has shape {list(weights[key].shape)}, the recipe asks for {list(own[key].shape)}"
-        for key in own
-        if key in weights and weights[key].shape != own[key].shape
-    ]
-    if faults:
-        rest = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+    if faults := misfits(model, weights):
         raise InitialWeightsError(
-            f"init: {folder} does not fit the recipe's network: {'; '.join(faults[:SHOWN])}{rest}"
+            f"init: {folder} does not fit the recipe's network: {shorten(faults)}"
         )
     with torch.no_grad():
-        for key, value in own.items():
+        for key, value in model.state_dict().items():
             value.copy_(weights[key])

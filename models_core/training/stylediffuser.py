@@ -13,18 +13,17 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import CLIPTextModel, PreTrainedTokenizerFast
 
 from models_core.data.dataset import ImageFolder, contact_sheet
+from models_core.enhancer.checkpoint import load_enhancer
 from models_core.enhancer.components import encode_text
 from models_core.stylediffuser.adapter import StyleAdapter
 from models_core.stylediffuser.pipeline import StyleDiffuserPipeline, enlarge, supervised_unet
@@ -57,18 +56,16 @@ class StyleDiffuserTraining(ParametersState):
         self.prefix = recipe.get("prefix", [])
         dataset = ImageFolder(Path(recipe["data"]))
         self.tags = dataset.tags
-        base = Path(recipe["base"])
         self.prototype = Prototype.from_pretrained(recipe["prototype"]).eval()
-        parts = load_base(base)
+        base = load_enhancer(Path(recipe["base"]))
+        self.unet, self.text, self.vae = base.unet, base.text_encoder, base.vae
+        self.tokenizer, self.scheduler = base.tokenizer, base.scheduler
         if "vae" in recipe:  # same encoder, but its decoder may have learnt on since
-            parts["vae"] = AutoencoderKL.from_pretrained(recipe["vae"], local_files_only=True)
-        self.vae, self.unet, self.text = parts["vae"], parts["unet"], parts["text_encoder"]
-        self.tokenizer, self.scheduler = parts["tokenizer"], parts["scheduler"]
+            self.vae = AutoencoderKL.from_pretrained(recipe["vae"], local_files_only=True)
         self.latents = cached_latents(
             self.vae, dataset, "crop", run.folder / "latents.pt", recipe.get("limit")
         )
-        for part in (self.vae, self.unet, self.text):
-            part.requires_grad_(False).eval()
+        self.vae.requires_grad_(False).eval()
         torch.manual_seed(self.cfg["seed"])
         lora = recipe["lora"]
         self.unet.add_adapter(
@@ -174,18 +171,6 @@ class StyleDiffuserTraining(ParametersState):
             rows += [p.resize(size) for p in drawn.prototypes[i : i + 8]]
             rows += drawn.images[i : i + 8]
         return np.stack([np.asarray(image) for image in rows])
-
-
-def load_base(folder: Path) -> dict[str, Any]:
-    """The enhancer's components from a folder in diffusers' layout, from local files only."""
-    local = {"local_files_only": True}
-    return {
-        "vae": AutoencoderKL.from_pretrained(folder / "vae", **local),
-        "unet": UNet2DConditionModel.from_pretrained(folder / "unet", **local),
-        "text_encoder": CLIPTextModel.from_pretrained(folder / "text_encoder", **local),
-        "tokenizer": PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", **local),
-        "scheduler": EulerDiscreteScheduler.from_pretrained(folder / "scheduler", **local),
-    }
 
 
 def main(recipe: Path, folder: Path, steps: int | None = None) -> None:
