@@ -1,0 +1,1 @@
+"""Reading other people's checkpoints without executing them. All but `convert` needs no torch."""

@@ -1,0 +1,41 @@
+"""The answer to "what is this file?": a verdict with everything that could be told of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from models_core.formats.probe import probe
+from models_core.formats.verdicts import Corrupt, Incompatible, Refused
+
+INSPECTION = 1  # version of the answer; docs/checkpoints.md describes it
+KINDS = ("stylegan2", "base", "lora", "prototype", "adapter", "critic", "upscaler", "release")
+
+
+def inspect(path: Path, *, kind: str | None = None) -> dict[str, Any]:
+    """The report of a file or folder; a refused one is a report as well.
+
+    Args:
+        kind: what the person who brought it says it is; another kind is incompatible.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    try:
+        with probe(path) as found:
+            report = found.report()
+        if kind is not None and report["kind"] != kind:
+            raise Incompatible(f"it is a {report['kind']}, not the {kind} it was said to be")
+        return answer("ready", **report)
+    except Refused as refused:
+        return refusal(refused)
+    except (RecursionError, MemoryError):
+        return refusal(Corrupt("it nests or repeats its data beyond all measure"))
+
+
+def answer(state: str, reason: str = "", **details: Any) -> dict[str, Any]:
+    return {"inspection": INSPECTION, "state": state, "reason": reason, **details}
+
+
+def refusal(refused: Refused) -> dict[str, Any]:
+    return answer(refused.state, str(refused), **refused.details())
