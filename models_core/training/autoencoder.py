@@ -114,12 +114,16 @@ class AutoencoderTraining(PartsState):
         if self.step >= self.cfg.get("decoder_only_from", math.inf):
             with torch.no_grad():
                 z = self.model.encode(x).latent_dist.mode()
-                # The diffusion's latents are never exact: the decoder must not mind a little.
-                return z + self.cfg["latent_noise"] * z.std() * torch.randn_like(z), 0.0
+            return self._blurred(z), 0.0
         posterior = self.model.encode(x).latent_dist
         if not late:
-            return posterior.mode(), 0.0
+            return self._blurred(posterior.mode()), 0.0
         return posterior.sample(), self.cfg["kl_weight"] * posterior.kl().mean() / x[0].numel()
+
+    def _blurred(self, z: Tensor) -> Tensor:
+        """z with a little noise: the diffusion's latents are never exact, so the decoder must not
+        mind, and the encoder must not say anything in differences that small."""
+        return z + self.cfg["latent_noise"] * z.detach().std() * torch.randn_like(z)
 
     @torch.no_grad()
     def _settle_encoder(self) -> None:

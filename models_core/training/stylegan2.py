@@ -171,9 +171,19 @@ class StyleGAN2Training:
         ws = self.G.mapping(torch.randn(len(c), self.G.z_dim), c, update_average=True)
         fake = self.G.synthesis(ws)
         likeness = (fake - real).abs().mean()
-        self._apply(self.G_opt, 4 * F.mse_loss(fake, real) + likeness)
+        self._regress(4 * F.mse_loss(fake, real) + likeness)
         self._finish_step()
         return {"likeness": likeness.item()}
+
+    def _regress(self, loss: Tensor) -> None:
+        """Apply with momentum and a falling rate, which regression wants and the game does not."""
+        (group,) = self.G_opt.param_groups
+        kept = {"lr": group["lr"], "betas": group["betas"]}
+        done = self.step * self.cfg["batch"] / (self.cfg["warmup_kimg"] * 1000)
+        group["lr"] *= 0.1 + 0.9 * math.cos(done * math.pi / 2)
+        group["betas"] = (0.9, group["betas"][1])
+        self._apply(self.G_opt, loss)
+        group.update(kept)
 
     def _finish_step(self) -> None:
         # EMA half-life in images, ramped up so that early averages are not stale (App. B).
