@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import init_empty_weights
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import (
@@ -28,7 +27,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, PreTraine
 
 from models_core.enhancer.clip_tokenizer import build_clip_tokenizer
 from models_core.enhancer.components import build_scheduler
-from models_core.enhancer.weights import WeightsError, misfits, read_tensors, shorten
+from models_core.enhancer.weights import WeightsError, lay_out, misfits, read_tensors, shorten
 
 CONFIGS = Path(__file__).parent / "configs"
 COMPONENTS = ("unet", "vae", "text_encoder")
@@ -232,6 +231,5 @@ def convert_text(text: CLIPTextModel, tensors: dict[str, Tensor]) -> dict[str, T
 def _settled(enhancer: Enhancer) -> Enhancer:
     for module in enhancer.modules():
         module.requires_grad_(False).eval()
-    enhancer.unet.to(memory_format=torch.channels_last)
-    enhancer.vae.to(memory_format=torch.channels_last)
+        lay_out(module, channels_last=module is not enhancer.text_encoder)
     return enhancer

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 SHOWN = 5
+ALIGNMENT = 64  # bytes; what torch's own memory on a CPU begins at
 
 
 class WeightsError(ValueError):
@@ -43,3 +45,17 @@ def shorten(items: list[str]) -> str:
     """The first few, and how many more there are."""
     rest = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
     return "; ".join(items[:SHOWN]) + rest
+
+
+@torch.no_grad()
+def lay_out(module: nn.Module, *, channels_last: bool = False) -> None:
+    """Give weights one layout in memory, whichever way they were loaded.
+
+    Sums over other layouts and alignments have other orders, and so other last bits. Tensors read
+    from a file lie where the file has them.
+    """
+    if channels_last:
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.data_ptr() % ALIGNMENT:
+            tensor.data = tensor.data.clone()

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from models_core.data.dataset import to_pixels
 from models_core.enhancer.components import encode_text
+from models_core.enhancer.weights import lay_out
 from models_core.stylediffuser.adapter import StyleAdapter, set_style_scale
 from models_core.stylediffuser.prototype import Prototype
 
@@ -66,6 +67,10 @@ class StyleDiffuserPipeline(DiffusionPipeline):
             prototype=prototype,
             adapter=adapter,
         )
+        for module in (vae, unet):
+            lay_out(module, channels_last=True)
+        for module in (text_encoder, prototype, adapter):
+            lay_out(module)
         adapter.install(unet)
 
     @torch.no_grad()
