@@ -14,5 +14,6 @@ def home(tmp_path: Path, settings) -> Path:
     settings.SFTP_ROOT = tmp_path / "sftp"
     settings.MEDIA_ROOT = tmp_path / "media"
     settings.QUARANTINE_ROOT = tmp_path / "quarantine"
+    settings.UPLOAD_ROOT = tmp_path / "uploads"
     settings.IMAGE_CACHE_ROOT = tmp_path / "cache" / "images"
     return tmp_path

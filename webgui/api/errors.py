@@ -17,7 +17,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from rest_framework import exceptions
 
-from webgui.buffer.problems import Problem
+from webgui.problems import Problem
 
 PROBLEM_TYPE = "application/problem+json"
 API_PREFIX = "/api/"
@@ -121,6 +121,8 @@ def _from_drf(error: exceptions.APIException) -> HttpResponse:
     headers: dict[str, str] = {}
     if wait := getattr(error, "wait", None):
         headers["Retry-After"] = str(math.ceil(wait))
+    if challenge := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
     if isinstance(error, exceptions.ValidationError):
         errors = _faults(error.detail)
         if isinstance(error, BadClaim):

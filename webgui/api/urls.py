@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from csp.constants import SELF, UNSAFE_INLINE
 from csp.decorators import csp_update
-from django.urls import path
+from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
 
 from . import views
@@ -22,6 +22,7 @@ urlpatterns = [
     path("v1/avatars/<uuid:avatar_id>/image", views.ImageView.as_view(), name="image"),
     path("v1/tickets/<uuid:ticket_id>/", views.TicketView.as_view(), name="ticket"),
     path("v1/pools/", views.PoolsView.as_view(), name="pools"),
+    path("v1/admin/", include("webgui.api.admin.urls")),
     path("v1/schema/", SpectacularJSONAPIView.as_view(), name="schema"),
     path("docs/", swagger, name="docs"),
 ]

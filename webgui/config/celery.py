@@ -62,6 +62,7 @@ app.conf.update(
         "expire": tick("buffer.expire_tickets", 5),
         "forget": tick("buffer.forget", 3600),
         "prune": tick("buffer.prune", 6 * 3600),
+        "tidy uploads": tick("registry.tidy_uploads", 600),
     },
 )
-app.autodiscover_tasks(["webgui.buffer", "webgui.fleet"])
+app.autodiscover_tasks(["webgui.buffer", "webgui.fleet", "webgui.registry"])

@@ -21,6 +21,8 @@ SFTP_ROOT = env.folder("SFTP_ROOT", HOME / "sftp")
 MEDIA_ROOT = env.folder("MEDIA_ROOT", HOME / "media")
 QUARANTINE_ROOT = HOME / "quarantine"
 IMAGE_CACHE_ROOT = HOME / "cache" / "images"
+# What administrators upload, until it is inspected: hostile until then, and no worker's to see.
+UPLOAD_ROOT = env.folder("UPLOAD_ROOT", HOME / "uploads")
 MEDIA_URL = "/media/"  # nothing is served from here: images leave through the API alone
 
 # --- security ----------------------------------------------------------------------------------
@@ -74,6 +76,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "csp",
+    "webgui.accounts",
     "webgui.registry",
     "webgui.fleet",
     "webgui.buffer",
@@ -180,6 +183,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "ENUM_NAME_OVERRIDES": {"CheckpointState": "webgui.registry.models.Checkpoint.State"},
 }
 CLAIMS_PER_MINUTE = env.number("CLAIMS_PER_MINUTE", 60, least=1)
 
@@ -196,6 +200,13 @@ BATCH_GRACE_SECONDS = env.number("BATCH_GRACE_SECONDS", 60, least=1)  # for load
 BATCH_SILENCE_SECONDS = env.number("BATCH_SILENCE_SECONDS", 40, least=5)  # once it has begun
 BATCH_LOADING_SECONDS = env.number("BATCH_LOADING_SECONDS", 120)  # while nobody has the release
 WORKER_SILENCE_SECONDS = env.number("WORKER_SILENCE_SECONDS", 30, least=5)
+
+# --- checkpoints -------------------------------------------------------------------------------
+UPLOAD_MAX_MIB = env.number("UPLOAD_MAX_MIB", 16_384, least=1)  # of one file
+CHECKPOINT_QUOTA_MIB = env.number("CHECKPOINT_QUOTA_MIB", 204_800, least=1)  # of all together
+UPLOAD_EXPIRY_HOURS = env.number("UPLOAD_EXPIRY_HOURS", 72, least=1)  # after the last byte
+# A client that sends nothing for so long has its connection cut: it resumes with another.
+UPLOAD_SILENCE_SECONDS = env.number("UPLOAD_SILENCE_SECONDS", 60, least=1)
 
 # --- messages ----------------------------------------------------------------------------------
 BROKER_URL = env.text("BROKER_URL", "redis://127.0.0.1:6379/0")

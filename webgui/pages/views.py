@@ -16,7 +16,7 @@ from webgui.accounts.visitor import known_visitor, visitor_of
 from webgui.buffer import claim as buffer
 from webgui.buffer import progress, tickets
 from webgui.buffer.models import Avatar, Ticket
-from webgui.buffer.problems import Problem
+from webgui.problems import Problem
 
 from . import chooser, credits, words
 from .portrait import SMALLER_SIZES, Portrait

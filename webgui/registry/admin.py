@@ -1,6 +1,9 @@
-from django.contrib import admin
+from typing import Any
 
-from .models import Release
+from django.contrib import admin
+from django.http import HttpRequest
+
+from .models import Checkpoint, Release
 
 
 @admin.register(Release)
@@ -17,3 +20,24 @@ class ReleaseAdmin(admin.ModelAdmin):
 
     def has_add_permission(self, request: object) -> bool:
         return False  # a release comes with its files: `manage.py load_release`
+
+
+@admin.register(Checkpoint)
+class CheckpointAdmin(admin.ModelAdmin):
+    """The name may be changed; the rest is what inspection found."""
+
+    list_display = ["name", "state", "kind", "size", "uploaded_by", "created_at"]
+    list_filter = ["state", "kind"]
+    list_select_related = ["uploaded_by"]
+    search_fields = ["name", "sha256"]
+    readonly_fields = [
+        "state", "reason", "kind", "size", "sha256", "uploaded_by", "report", "files",
+        "created_at", "settled_at",
+    ]  # fmt: skip
+    fields = ["name", *readonly_fields]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False  # it is uploaded
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # its files go with it on its own page, and not while they are in use

@@ -1,10 +1,16 @@
-"""What workers generate with."""
+"""What workers generate with: releases, and the checkpoints they are composed of."""
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
 
+from django.conf import settings
 from django.db import models
+from django.db.models import Q
+from django.utils import timezone
 
 from generator_worker.contract import ReleaseManifest
 
@@ -82,3 +88,96 @@ class Release(models.Model):
 
     def read_manifest(self) -> ReleaseManifest:
         return ReleaseManifest.model_validate(self.manifest)
+
+
+class Checkpoint(models.Model):
+    """One weight file that an administrator brought, and what inspection made of it.
+
+    uploading ──> inspecting ──> ready | unsupported | corrupt | unsafe | incompatible
+        │             ^                     │                                  │
+        └─> gone      └──(inspect again)────┴──────────────────────────────────┘
+
+    gone: the upload was given up or expired, or the file turned out to be one known already.
+    The file as uploaded is kept while it may be looked at again: until `ready`, when its
+    converted form takes its place, or until it is found `corrupt` or `unsafe`.
+    Every arrow is one conditional update, in `uploads` (the first) and `inspection` (the rest).
+    """
+
+    class State(models.TextChoices):
+        UPLOADING = "uploading"
+        INSPECTING = "inspecting"
+        READY = "ready"
+        UNSUPPORTED = "unsupported"
+        CORRUPT = "corrupt"
+        UNSAFE = "unsafe"
+        INCOMPATIBLE = "incompatible"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=255)  # the file's, as its owner called it
+    state = models.CharField(max_length=12, choices=State, default=State.UPLOADING)
+    size = models.BigIntegerField()
+    # Of the uploaded file; known once it is whole.
+    sha256 = models.CharField(max_length=64, unique=True, null=True, blank=True)
+    uploaded_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    # What inspection found: what it is, why it is refused, everything else worth showing.
+    kind = models.CharField(max_length=40, blank=True)
+    reason = models.TextField(blank=True)
+    report = models.JSONField(default=dict)
+    # The converted form: [{"file": …, "sha256": …, "bytes": …}, …], each stored by its digest.
+    files = models.JSONField(default=list)
+    stored_bytes = models.BigIntegerField(default=0)
+    # An administrator's word on what it is, which inspection checks.
+    kind_wanted = models.CharField(max_length=40, blank=True)
+    # Inspections begun, and until when the present one has time: then another may begin.
+    attempts = models.PositiveSmallIntegerField(default=0)
+    inspect_deadline = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    settled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def original(self) -> Path:
+        """Where the file lies as it was uploaded."""
+        return Path(settings.UPLOAD_ROOT) / str(self.pk)
+
+
+class Upload(models.Model):
+    """A tus upload: how much of a checkpoint's file is here.
+
+    `offset` is the truth, not the file's length: bytes beyond it were never acknowledged.
+    A row stays for a while after its file is whole, for clients that missed the last answer.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    # Another's, once the file turned out to be the same.
+    checkpoint = models.ForeignKey(Checkpoint, on_delete=models.CASCADE, related_name="uploads")
+    length = models.BigIntegerField()
+    offset = models.BigIntegerField(default=0)
+    metadata = models.TextField(blank=True)  # as the client sent it, to be given back
+    announced = models.CharField(max_length=64, blank=True)  # SHA-256 the client told ahead
+    # The request that may write: a newer one takes over from one whose connection is dead.
+    writer = models.UUIDField(null=True, blank=True)
+    touched_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(offset__gte=0, offset__lte=models.F("length")),
+                name="upload_offset_in_file",
+            )
+        ]
+
+    @property
+    def whole(self) -> bool:
+        return self.offset == self.length
+
+    @property
+    def expires_at(self) -> datetime:
+        return self.touched_at + timedelta(hours=settings.UPLOAD_EXPIRY_HOURS)

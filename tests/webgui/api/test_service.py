@@ -72,6 +72,11 @@ def test_the_document_has_every_path_and_answer(client: Client, db: None) -> Non
         "/api/v1/avatars/{avatar_id}/image",
         "/api/v1/tickets/{ticket_id}/",
         "/api/v1/pools/",
+        "/api/v1/admin/uploads/",
+        "/api/v1/admin/uploads/{upload_id}/",
+        "/api/v1/admin/checkpoints/",
+        "/api/v1/admin/checkpoints/{checkpoint_id}/",
+        "/api/v1/admin/checkpoints/{checkpoint_id}/inspect/",
     }
     answers = document["paths"]["/api/v1/avatars/"]["post"]["responses"]
     assert {"201", "202", "400", "409", "429", "503"} <= set(answers)

@@ -1,0 +1,84 @@
+"""What administrators do with checkpoints once they are here."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from uuid import UUID
+
+from django.db import transaction
+
+from . import doorbell, storage, uploads
+from .models import Checkpoint, Release
+from .problems import NoSuchCheckpoint, NotNow
+
+State = Checkpoint.State
+# Settled states in which the file as uploaded is still here.
+LOOKED_AT_AGAIN = (State.UNSUPPORTED, State.INCOMPATIBLE)
+
+
+def find(checkpoint_id: UUID) -> Checkpoint:
+    checkpoint = Checkpoint.objects.filter(pk=checkpoint_id).first()
+    if checkpoint is None:
+        raise NoSuchCheckpoint("There is no such checkpoint; it may have been deleted.")
+    return checkpoint
+
+
+def inspect_again(checkpoint: Checkpoint, kind: str = "") -> Checkpoint:
+    """Another inspection of a file that was refused, perhaps with a word on what it is."""
+    refused = Checkpoint.objects.filter(pk=checkpoint.pk, state__in=LOOKED_AT_AGAIN)
+    begun = refused.update(
+        state=State.INSPECTING,
+        kind_wanted=kind,
+        reason="",
+        report={},
+        attempts=0,
+        inspect_deadline=None,
+        settled_at=None,
+    )
+    if not begun:
+        checkpoint.refresh_from_db(fields=["state"])
+        raise NotNow(
+            f"A checkpoint that is {checkpoint.state} is not inspected again; only "
+            f"{' and '.join(LOOKED_AT_AGAIN)} ones are."
+        )
+    doorbell.ring_inspection(checkpoint.pk)
+    return find(checkpoint.pk)
+
+
+def delete(checkpoint: Checkpoint) -> None:
+    """Remove a checkpoint with its files; one that a release is made of stays."""
+    with transaction.atomic():
+        row = Checkpoint.objects.select_for_update().filter(pk=checkpoint.pk).first()
+        if row is None:
+            return
+        if row.state == State.INSPECTING:
+            raise NotNow("It is being inspected: wait until that is over, then delete it.")
+        if releases := used_by([row])[row.pk]:
+            names = ", ".join(release.title for release in releases)
+            raise NotNow(f"Releases are made of it: {names}.")
+        half_done = list(row.uploads.all()) if row.state == State.UPLOADING else []
+        if not half_done:
+            row.delete()
+    for upload in half_done:
+        uploads.end(upload)
+    checkpoint.original.unlink(missing_ok=True)
+    storage.release(row.files)
+
+
+def used_by(checkpoints: Iterable[Checkpoint]) -> dict[UUID, list[Release]]:
+    """The releases that have a file of each checkpoint."""
+    having: dict[str, list[Release]] = defaultdict(list)
+    for release in Release.objects.all():
+        for component in release.manifest.get("components", ()):
+            having[component.get("sha256", "")].append(release)
+    return {
+        checkpoint.pk: _distinct(
+            release for file in checkpoint.files for release in having[file["sha256"]]
+        )
+        for checkpoint in checkpoints
+    }
+
+
+def _distinct(releases: Iterable[Release]) -> list[Release]:
+    return list({release.pk: release for release in releases}.values())

@@ -1,0 +1,57 @@
+"""Converted files where workers read them: `checkpoints/<sha256>` at the SFTP server.
+
+Each file lies under the digest of its own bytes, so a worker can check what it fetched by its
+name alone, and two checkpoints that share a file share its storage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from .models import Checkpoint
+
+
+def root() -> Path:
+    return Path(settings.SFTP_ROOT) / "checkpoints"
+
+
+def place(sha256: str) -> Path:
+    return root() / sha256
+
+
+def store(source: Path) -> dict[str, Any]:
+    """Move a file, which is whole and closed, to its place; its entry in `Checkpoint.files`."""
+    with source.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+    size, target = source.stat().st_size, place(sha256)
+    root().mkdir(parents=True, exist_ok=True)
+    if not target.exists():
+        # What is visible under its digest is whole: workers may look at any moment.
+        draft = root() / f".{uuid.uuid4()}"
+        shutil.move(source, draft)
+        draft.chmod(0o640)
+        draft.replace(target)
+    return {"sha256": sha256, "bytes": size}
+
+
+def release(files: Iterable[dict[str, Any]]) -> None:
+    """Remove what no checkpoint has any more."""
+    with transaction.atomic():
+        kept = {
+            entry["sha256"]
+            for listed in Checkpoint.objects.exclude(files=[]).values_list("files", flat=True)
+            for entry in listed
+        }
+        for entry in files:
+            if entry["sha256"] not in kept:
+                place(entry["sha256"]).unlink(missing_ok=True)
