@@ -16,7 +16,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 # What turns on files rather than rows is the same on every database.
 ROWS = "not renditions and not test_tasks"
-SUITES = [f"tests/webgui/{name}" for name in ("buffer", "registry", "api/test_tickets.py")]
+SUITES = [
+    f"tests/webgui/{name}"
+    for name in ("buffer", "registry", "api/test_tickets.py", "api/admin/test_uploads.py")
+]
 
 
 @pytest.fixture

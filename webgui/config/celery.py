@@ -62,6 +62,7 @@ app.conf.update(
         "expire": tick("buffer.expire_tickets", 5),
         "forget": tick("buffer.forget", 3600),
         "prune": tick("buffer.prune", 6 * 3600),
+        "inspect": tick("registry.look_for_waiting", 10),
         "tidy uploads": tick("registry.tidy_uploads", 600),
     },
 )

@@ -125,7 +125,8 @@ def sftp(plan: Plan) -> Service:
 def server_worker(plan: Plan) -> Service:
     argv = [sys.executable, "-m", "celery", "-A", "webgui.config.celery", "worker"]
     argv += ["--beat", "--schedule", str(plan.home / "beat-schedule"), "--queues", "server"]
-    argv += ["--concurrency", "1", "--hostname", "server@demo", "--loglevel", "INFO"]
+    # Two: one may be inspecting a large checkpoint.
+    argv += ["--concurrency", "2", "--hostname", "server@demo", "--loglevel", "INFO"]
     argv += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     return Service("the server's worker", argv, plan.server_env, plan.log("server-worker"))
 
