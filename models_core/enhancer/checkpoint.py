@@ -9,7 +9,7 @@ is run.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, PreTraine
 
 from models_core.enhancer.clip_tokenizer import build_clip_tokenizer
 from models_core.enhancer.components import build_scheduler
+from models_core.enhancer.lora import fuse_loras
 from models_core.enhancer.weights import WeightsError, lay_out, misfits, read_tensors, shorten
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -61,7 +62,9 @@ class Enhancer:
             getattr(self, name).save_pretrained(folder / name)
 
 
-def load_enhancer(path: Path, config: Path | None = None) -> Enhancer:
+def load_enhancer(
+    path: Path, config: Path | None = None, loras: Sequence[tuple[Path, float]] = ()
+) -> Enhancer:
     """Open a folder in diffusers' layout or a single file.
 
     Args:
@@ -69,18 +72,23 @@ def load_enhancer(path: Path, config: Path | None = None) -> Enhancer:
         config: for a single file: a folder with `unet/config.json`, `vae/config.json`,
             `text_encoder/config.json` and perhaps `scheduler/` and `tokenizer/`, where the
             checkpoint is no Stable Diffusion 1.x or 2.x of the usual sizes.
+        loras: files or folders with a weight each, fused in this order.
 
     Raises:
         CheckpointError: it is neither, or does not fit its configuration.
+        LoraError: a LoRA fits no layer.
     """
     path = Path(path)
     if path.is_dir():
-        return load_folder(path)
-    if path.suffix != ".safetensors":
+        enhancer = load_folder(path)
+    elif path.suffix == ".safetensors":
+        enhancer = load_single_file(path, config)
+    else:
         raise CheckpointError(
             f"{path} is neither a folder in diffusers' layout nor a .safetensors file"
         )
-    return load_single_file(path, config)
+    fuse_loras({"unet": enhancer.unet, "text_encoder": enhancer.text_encoder}, loras)
+    return enhancer
 
 
 def load_folder(folder: Path) -> Enhancer:

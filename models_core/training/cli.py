@@ -13,6 +13,7 @@ LOOPS = {
     "stylegan2": "the prototype: StyleGAN2 on localized crops",
     "autoencoder": "the enhancer's VAE",
     "unet": "the enhancer's base UNet and text encoder",
+    "lora": "one style for a base: Stable Diffusion without a prototype",
     "stylediffuser": "the adapter, style tokens and LoRA that join the halves",
 }
 

@@ -16,19 +16,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from peft import LoraConfig
-from peft.utils import get_peft_model_state_dict
-from safetensors.torch import save_file
+from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from models_core.data.dataset import ImageFolder, contact_sheet
-from models_core.enhancer.checkpoint import load_enhancer
 from models_core.enhancer.components import encode_text
+from models_core.enhancer.lora import save_lora
 from models_core.stylediffuser.adapter import StyleAdapter
 from models_core.stylediffuser.pipeline import StyleDiffuserPipeline, enlarge, supervised_unet
 from models_core.stylediffuser.prototype import Prototype
 from models_core.training.autoencoder import learning_rate
+from models_core.training.base import add_lora, fused, open_base
 from models_core.training.diffusion import (
     ForwardProcess,
     autocast,
@@ -57,33 +55,21 @@ class StyleDiffuserTraining(ParametersState):
         dataset = ImageFolder(Path(recipe["data"]))
         self.tags = dataset.tags
         self.prototype = Prototype.from_pretrained(recipe["prototype"]).eval()
-        base = load_enhancer(Path(recipe["base"]))
+        base = open_base(recipe)
         self.unet, self.text, self.vae = base.unet, base.text_encoder, base.vae
         self.tokenizer, self.scheduler = base.tokenizer, base.scheduler
-        if "vae" in recipe:  # same encoder, but its decoder may have learnt on since
-            self.vae = AutoencoderKL.from_pretrained(recipe["vae"], local_files_only=True)
         self.latents = cached_latents(
             self.vae, dataset, "crop", run.folder / "latents.pt", recipe.get("limit")
         )
-        self.vae.requires_grad_(False).eval()
         torch.manual_seed(self.cfg["seed"])
-        lora = recipe["lora"]
-        self.unet.add_adapter(
-            LoraConfig(
-                r=lora["rank"],
-                lora_alpha=lora["alpha"],
-                target_modules=lora["targets"],
-                init_lora_weights="gaussian",
-            )
-        )
+        self.lora = add_lora(self.unet, recipe["lora"])
         if self.cfg.get("train_base"):
-            self.unet.requires_grad_(True)
+            self.lora = list(self.unet.requires_grad_(True).parameters())
         self.adapter = StyleAdapter.fitting(self.prototype.G, self.unet, recipe["tokens"])
         self.adapter.install(self.unet)
         state = run.load()
         if state is None and "init" in recipe:
             start_from(self.adapter, Path(recipe["init"]))
-        self.lora = [p for p in self.unet.parameters() if p.requires_grad]
         groups = [
             {"params": list(self.adapter.parameters()), "peak": self.cfg["lr"]},
             {"params": self.lora, "peak": self.cfg["lora_lr"]},
@@ -148,13 +134,8 @@ class StyleDiffuserTraining(ParametersState):
         """Averaged adapter and LoRA apart, and the whole pipeline with the LoRA fused in."""
         with self.averaged():
             self.adapter.save_pretrained(folder / "adapter")
-            (folder / "lora").mkdir(parents=True, exist_ok=True)
-            weights = {k: v.contiguous() for k, v in get_peft_model_state_dict(self.unet).items()}
-            save_file(weights, folder / "lora" / "pytorch_lora_weights.safetensors")
-            fused = copy.deepcopy(self.unet)
-            fused.fuse_lora()
-            fused.unload_lora()
-            self.pipeline(fused).save_pretrained(folder / "pipeline")
+            save_lora(self.unet, folder / "lora")
+            self.pipeline(fused(copy.deepcopy(self.unet))).save_pretrained(folder / "pipeline")
 
     def sample_sheet(self, count: int = 16) -> np.ndarray:
         """Prototypes above the pictures drawn from them, eight a row."""

@@ -10,7 +10,7 @@ import torch
 from models_core.data.build import build
 from models_core.data.recipe import Recipe
 from models_core.stylediffuser.prototype import Prototype
-from models_core.training import autoencoder, stylediffuser, unet
+from models_core.training import autoencoder, lora, stylediffuser, unet
 
 RECIPES = Path(__file__).parents[3] / "models_core" / "recipes"
 TINY = {
@@ -27,6 +27,10 @@ TINY = {
             "head_dim": 8,
             "groups": 4,
         },
+        "training": {"batch": 4, "steps": 6, "warmup": 1, "save_every": 3, "sample_every": 6},
+    },
+    "lora": {
+        "lora": {"rank": 2, "alpha": 4},
         "training": {"batch": 4, "steps": 6, "warmup": 1, "save_every": 3, "sample_every": 6},
     },
     "stylediffuser": {
@@ -81,6 +85,7 @@ def chain(tmp_path_factory) -> Path:
     }
     Prototype(generator, vocabulary(root)).save_pretrained(root / "prototype")
     unet.main(write_unet(root), root / "unet")
+    lora.main(write_lora(root), root / "lora")
     stylediffuser.main(write_stylediffuser(root), root / "style")
     return root
 
@@ -95,6 +100,18 @@ def write_unet(root: Path, file: Path | None = None, **top) -> Path:
     vae = str(root / "vae" / "export")
     file = file or root / "unet.toml"
     return write_recipe(file, "unet", vae=vae, sources=[source], **top)
+
+
+def write_lora(root: Path, file: Path | None = None, **top) -> Path:
+    source = {"data": str(root / "data"), "kind": "whole", "prefix": ["toon style"]}
+    return write_recipe(
+        file or root / "lora.toml",
+        "lora",
+        base=str(root / "unet" / "export"),
+        vae=str(root / "vae" / "export"),
+        sources=[source],
+        **top,
+    )
 
 
 def write_stylediffuser(root: Path, file: Path | None = None, **top) -> Path:

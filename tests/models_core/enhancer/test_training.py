@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models_core.enhancer.components import build_scheduler
-from models_core.training import autoencoder, stylediffuser, unet
+from models_core.training import autoencoder, lora, stylediffuser, unet
 from models_core.training.diffusion import ForwardProcess
 from models_core.training.run import Run
 from models_core.training.unet import UNetTraining
@@ -18,9 +18,10 @@ from models_core.training.unet import UNetTraining
     [
         (autoencoder, "vae", "vae.toml"),
         (unet, "unet", "unet.toml"),
+        (lora, "lora", "lora.toml"),
         (stylediffuser, "style", "style.toml"),
     ],
-    ids=["autoencoder", "unet", "stylediffuser"],
+    ids=["autoencoder", "unet", "lora", "stylediffuser"],
 )
 def test_stopped_and_resumed_it_ends_with_the_same_state(chain, tmp_path, loop, folder, recipe):
     loop.main(chain / recipe, tmp_path / "run", steps=3)
