@@ -6,12 +6,18 @@ refused: when the pickle calls it, or when it belongs to Python itself.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from typing import Any
 
 from models_core.formats.spans import Span
-from models_core.formats.tensors import SIZES, ArrayTensor, Storage, StoredTensor, check_view
+from models_core.formats.tensors import (
+    SIZES,
+    ArrayTensor,
+    Storage,
+    StoredTensor,
+    check_view,
+    number,
+)
 from models_core.formats.verdicts import Corrupt, Unsupported, shown
 
 
@@ -79,20 +85,6 @@ NUMPY_TYPES = {
     "u2": "uint16",
     "u1": "uint8",
     "b1": "bool",
-}
-SCALARS = {
-    "float64": "d",
-    "float32": "f",
-    "float16": "e",
-    "int64": "q",
-    "int32": "i",
-    "int16": "h",
-    "int8": "b",
-    "uint64": "Q",
-    "uint32": "I",
-    "uint16": "H",
-    "uint8": "B",
-    "bool": "?",
 }
 PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
 
@@ -204,7 +196,7 @@ def _numpy_scalar(dtype: Any, data: Any = b"", *_: Any) -> Any:
     kind = numpy_type(dtype)
     if not isinstance(data, bytes) or len(data) != SIZES[kind]:
         raise Corrupt("a NumPy number has the wrong length")
-    return struct.unpack("<" + SCALARS[kind], data)[0]
+    return number(data, kind)
 
 
 def persistent(meta: Any = None, *_: Any) -> Record:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import encodings.cp437  # noqa: F401  what zip names need, imported before any file is read
 import io
+import shutil
 import stat
 import struct
 import zipfile
-from typing import Any
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any, BinaryIO
 
 from models_core.formats.spans import Span
 from models_core.formats.verdicts import Corrupt, Unsafe, shown
@@ -85,16 +90,28 @@ class Archive:
             )
         return self._read(name, -1)
 
+    def copy(self, name: str, target: BinaryIO) -> None:
+        """Unpack an entry into an open file; its checksum is compared."""
+        with self._opened(name) as file:
+            shutil.copyfileobj(file, target, 1 << 20)
+
     def start(self, name: str, size: int) -> bytes:
         """An entry's first `size` bytes."""
         return self._read(name, min(size, self.entries[name].file_size))
 
     def _read(self, name: str, size: int) -> bytes:
+        with self._opened(name) as file:
+            return file.read(size)
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[IO[bytes]]:
         try:
             with self.zip.open(name) as file:
-                return file.read(size)
-        except Exception as error:
-            # zlib and zipfile raise half a dozen kinds of error for damaged entries.
+                yield file
+        except (
+            *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, _Outside),
+            *(NotImplementedError, RuntimeError, ValueError),
+        ) as error:
             raise Corrupt(f"{shown(name)} in its zip archive is broken: {error}") from error
 
 
@@ -119,6 +136,10 @@ def _check_directory_size(span: Span) -> None:
         )
 
 
+class _Outside(OSError):
+    """A place outside the file; an OSError, since zipfile tries a few."""
+
+
 class _File(io.RawIOBase):
     """A span as a file for `zipfile`."""
 
@@ -137,7 +158,7 @@ class _File(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.span.size}[whence]
         if base + offset < 0:
-            raise ValueError("a place before the file's beginning")
+            raise _Outside("a place before the file's beginning")
         self.at = base + offset
         return self.at
 

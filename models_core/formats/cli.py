@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from models_core.commands import group
+from models_core.formats.verdicts import KINDS
 
 
 def register(subparsers: Any) -> None:
@@ -16,7 +17,9 @@ def register(subparsers: Any) -> None:
     )
     inspect.add_argument("file", type=Path)
     inspect.add_argument("--json", action="store_true", help="the whole report as JSON")
-    inspect.add_argument("--kind", help="what it should be; anything else is incompatible")
+    inspect.add_argument(
+        "--kind", choices=KINDS, help="what it should be; anything else is incompatible"
+    )
     inspect.set_defaults(run=run_inspect)
 
     convert = group(subparsers, "convert").add_parser(
@@ -24,24 +27,27 @@ def register(subparsers: Any) -> None:
     )
     convert.add_argument("file", type=Path)
     convert.add_argument("--out", type=Path, required=True, help="the folder to write")
+    convert.add_argument("--json", action="store_true", help="the whole report as JSON")
     convert.add_argument("--half", action="store_true", help="float16 weights")
     convert.set_defaults(run=run_convert)
 
 
 def run_inspect(args: argparse.Namespace) -> int:
     """Exit code 0 for a checkpoint that is ready, 1 for a refused one."""
-    from models_core.formats.inspection import inspect
+    from models_core.formats.sandbox import inspect_confined
 
-    report = inspect(args.file, kind=args.kind)
+    report = inspect_confined(args.file, kind=args.kind)
     print(json.dumps(report, indent=1) if args.json else told(report))
     return 0 if report["state"] == "ready" else 1
 
 
-def run_convert(args: argparse.Namespace) -> None:
-    from models_core.formats.convert import convert
+def run_convert(args: argparse.Namespace) -> int:
+    """As `inspect`, whose report it prints."""
+    from models_core.formats.sandbox import convert_confined
 
-    report = convert(args.file, args.out, half=args.half)
-    print(f"{report['architecture']} → {args.out}")
+    report = convert_confined(args.file, args.out, half=args.half)
+    print(json.dumps(report, indent=1) if args.json else told(report))
+    return 0 if report["state"] == "ready" else 1
 
 
 def told(report: dict[str, Any]) -> str:

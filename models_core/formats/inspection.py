@@ -9,7 +9,6 @@ from models_core.formats.probe import probe
 from models_core.formats.verdicts import Corrupt, Incompatible, Refused
 
 INSPECTION = 1  # version of the answer; docs/checkpoints.md describes it
-KINDS = ("stylegan2", "base", "lora", "prototype", "adapter", "critic", "upscaler", "release")
 
 
 def inspect(path: Path, *, kind: str | None = None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,7 +10,13 @@ from typing import Any, Protocol
 from models_core.formats import nvidia, rosinality, torchfile
 from models_core.formats.allowed import Record
 from models_core.formats.archive import Archive
+from models_core.formats.diffusion import FIRST, read_single_file, refuse_others
+from models_core.formats.files import FolderFiles, ZipFiles
+from models_core.formats.folders import read_folder
+from models_core.formats.header import looks_like_safetensors, read_header
+from models_core.formats.lora import is_lora, read_lora
 from models_core.formats.spans import Span, open_span
+from models_core.formats.tensors import plain_state
 from models_core.formats.verdicts import Corrupt, Unsupported
 
 SHORTEST = 16  # bytes; no model has fewer
@@ -48,6 +54,11 @@ def probe(path: Path) -> Iterator[Found]:
         Refused: one of its four kinds; nothing of the file has run.
         OSError: the file cannot be read.
     """
+    if path.is_dir():
+        found: Found = read_folder(FolderFiles(path))
+        found.check()
+        yield found
+        return
     with open_span(path) as span:
         found = _probe_file(span)
         found.check()
@@ -62,6 +73,8 @@ def _probe_file(span: Span) -> Found:
     head = span.read(0, min(512, span.size))
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _probe_zip(span)
+    if looks_like_safetensors(head):
+        return read_safetensors(span)
     if head.startswith(torchfile.LEGACY_START):
         return recognise(torchfile.load_legacy(span))
     if head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
@@ -83,7 +96,24 @@ def _probe_zip(span: Span) -> Found:
     archive = Archive(span)
     if any(name.rpartition("/")[2] == "data.pkl" for name in archive.names):
         return recognise(torchfile.load_zip(span, archive))
-    raise Unsupported("a zip archive without a model")
+    return read_folder(ZipFiles(archive))
+
+
+def read_safetensors(span: Span) -> Found:
+    header = read_header(span)
+    if found := _by_names(header.tensors, header.metadata):
+        return found
+    if "synthesis.b4.const" in header.tensors or "G.synthesis.b4.const" in header.tensors:
+        raise Unsupported("a StyleGAN2 without its config.json", "zip the folder it lies in")
+    raise Unsupported("a safetensors file of an unknown model")
+
+
+def _by_names(weights: dict[str, Any], metadata: Mapping[str, Any]) -> Found | None:
+    """The model that these names and shapes belong to."""
+    if is_lora(weights):
+        return read_lora(weights, metadata)
+    refuse_others(weights)
+    return read_single_file(weights, metadata) if FIRST in weights else None
 
 
 def recognise(data: Any) -> Found:
@@ -97,6 +127,9 @@ def recognise(data: Any) -> Found:
             "a StyleGAN2 of the TensorFlow version",
             "make a PyTorch one with legacy.py of stylegan2-ada-pytorch",
         )
+    for state in (data, data.get("state_dict") if isinstance(data, dict) else None):
+        if isinstance(state, dict) and (found := _by_names(plain_state(state), {})):
+            return found
     raise Unsupported("a pickle without a model that is known here")
 
 

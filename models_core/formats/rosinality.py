@@ -21,7 +21,7 @@ from models_core.formats.stylegan2 import (
     generator_config,
     generator_shapes,
 )
-from models_core.formats.tensors import ArrayTensor, Described, StoredTensor, Weights
+from models_core.formats.tensors import ArrayTensor, Described, StoredTensor, Weights, plain_state
 from models_core.formats.verdicts import Incompatible, Unsupported
 
 ORIGIN = "rosinality StyleGAN2 checkpoint"
@@ -43,15 +43,19 @@ class Renamed:
 
 
 def is_checkpoint(data: Any) -> bool:
-    state = data.get("g_ema", data.get("g")) if isinstance(data, dict) else None
+    state = _generator(data)
     return isinstance(state, dict) and any(
         isinstance(name, str) and name.endswith("conv1.conv.modulation.weight") for name in state
     )
 
 
+def _generator(data: Any) -> Any:
+    return data.get("g_ema", data.get("g")) if isinstance(data, dict) else None
+
+
 def read_checkpoint(data: dict[str, Any]) -> Stylegan2:
     """The averaged generator (g_ema), the mean w where it is kept, and the discriminator."""
-    theirs = plain_state(data.get("g_ema", data.get("g")))
+    theirs = plain_state(_generator(data) or {})
     if not any(name.startswith("convs.") for name in theirs):
         raise Unsupported("a StyleGAN2 of 4×4 pixels")
     found = _take(theirs, generator_names(theirs), "generator")
@@ -68,15 +72,6 @@ def read_checkpoint(data: dict[str, Any]) -> Stylegan2:
     discriminator = discriminator_config(found)
     critic_weights = _fit(found, critic, discriminator_shapes(discriminator))
     return Stylegan2(ORIGIN, generator, weights, discriminator, critic_weights, derived)
-
-
-def plain_state(state: Any) -> dict[str, Described]:
-    """The tensors of a state dictionary, without the prefix that parallel training adds."""
-    return {
-        name.removeprefix("module."): value
-        for name, value in state.items()
-        if isinstance(name, str) and isinstance(value, StoredTensor | ArrayTensor)
-    }
 
 
 def generator_names(theirs: Weights) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
@@ -43,7 +44,7 @@ class Described(Protocol):
     def dtype(self) -> str: ...
 
 
-Weights = Mapping[str, Described]
+Weights = Mapping[Any, Described]
 
 
 @dataclass(eq=False)
@@ -109,6 +110,47 @@ def _naturals(values: Any) -> bool:
         and len(values) <= MAX_DIMENSIONS
         and all(type(n) is int and 0 <= n < 2**48 for n in values)
     )
+
+
+def plain_state(state: Mapping[Any, Any]) -> dict[str, Described]:
+    """The tensors of a state dictionary, without the prefix that parallel training adds."""
+    return {
+        name.removeprefix("module."): value
+        for name, value in state.items()
+        if isinstance(name, str) and isinstance(value, StoredTensor | ArrayTensor)
+    }
+
+
+SCALARS = {
+    "float64": "d",
+    "float32": "f",
+    "float16": "e",
+    "int64": "q",
+    "int32": "i",
+    "int16": "h",
+    "int8": "b",
+    "uint64": "Q",
+    "uint32": "I",
+    "uint16": "H",
+    "uint8": "B",
+    "bool": "?",
+}
+
+
+def number(data: bytes, dtype: str) -> float:
+    """One number from its bytes."""
+    if dtype == "bfloat16":  # the upper half of a float32
+        return struct.unpack("<f", b"\0\0" + data)[0]
+    if dtype not in SCALARS:
+        raise Corrupt(f"a single number of type {dtype}")
+    return struct.unpack("<" + SCALARS[dtype], data)[0]
+
+
+def scalar(value: Described) -> float:
+    """A stored tensor of one element, such as a LoRA's alpha."""
+    if not isinstance(value, StoredTensor) or prod(value.shape) != 1:
+        raise Corrupt(f"one number is a tensor of shape {list(value.shape)}")
+    return number(value.raw()[0], value.dtype)
 
 
 def parameter_count(weights: Weights) -> int:

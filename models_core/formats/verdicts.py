@@ -5,6 +5,10 @@ from __future__ import annotations
 import reprlib
 from typing import Any, ClassVar
 
+KINDS = (
+    *("stylegan2", "base", "lora"),
+    *("prototype", "adapter", "critic", "upscaler", "pipeline", "release"),
+)
 ACCEPTED = (
     "StyleGAN2-ADA network-snapshot .pkl (PyTorch)",
     "StyleGAN2 .pt of rosinality's trainer",

@@ -71,8 +71,13 @@ def release_digest(folder: Path) -> str:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Parse `release.json` and check its shape; the components are not looked at."""
     path = _manifest_file(folder)
+    return parse_manifest(path.read_bytes(), path)
+
+
+def parse_manifest(content: bytes, path: Path | str) -> dict[str, Any]:
+    """The manifest in the bytes of `path`, which is named in errors."""
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = json.loads(content)
     except ValueError as error:
         raise ReleaseError(f"{path} is not JSON: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
@@ -93,7 +98,7 @@ def verify_release(folder: Path) -> Bundle:
     manifest = read_manifest(folder)
     named = {MANIFEST}
     for component in manifest["components"]:
-        name = _checked_name(component)
+        name = component_name(component)
         path = folder / name
         if not path.is_file():
             raise ReleaseError(f"{name} is missing from {folder}: copy the bundle again")
@@ -124,7 +129,8 @@ def _manifest_file(folder: Path) -> Path:
     return path
 
 
-def _checked_name(component: Any) -> str:
+def component_name(component: Any) -> str:
+    """The path of a manifest's component, which stays inside the bundle."""
     if not isinstance(component, dict) or component.keys() != {"file", "sha256", "bytes"}:
         raise ReleaseError(f"a component needs file, sha256 and bytes, not {component!r}")
     name, digest = component["file"], component["sha256"]

@@ -101,7 +101,8 @@ def test_a_mean_that_rosinalitys_file_lacks_is_estimated(make_G, tmp_path):
     ours = checkpoint.load(tmp_path / "ours")
     assert torch.equal(drawn(ours, psi=1), drawn(G, psi=1))
     w = G.mapping(torch.randn(MEAN_SAMPLES, 8))[:, 0]
-    assert (ours.mapping.w_avg - w.mean(0)).abs().max() < 5 * w.std() / math.sqrt(MEAN_SAMPLES)
+    error = 2 * w.std(0) / math.sqrt(MEAN_SAMPLES)  # of the difference of two estimates
+    assert ((ours.mapping.w_avg - w.mean(0)).abs() < 4 * error).all()
 
 
 def test_rosinalitys_layers_compute_what_ours_do(make_G):
@@ -241,6 +242,7 @@ def test_the_commands(make_G, make_D, tmp_path, capsys):
     assert main(["convert", "checkpoint", str(file), "--out", str(tmp_path / "ours")]) == 2
     assert "exists already" in capsys.readouterr().err
     file.write_bytes(pickle.dumps(io.BytesIO))
-    assert main(["convert", "checkpoint", str(file), "--out", str(tmp_path / "no")]) == 2
-    assert "io.BytesIO" in capsys.readouterr().err
+    assert main(["convert", "checkpoint", str(file), "--out", str(tmp_path / "no")]) == 1
+    assert "_io.BytesIO" in capsys.readouterr().out
+    assert not (tmp_path / "no").exists()
     assert main(["inspect", str(tmp_path / "none")]) == 2

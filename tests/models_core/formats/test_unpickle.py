@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from models_core.formats.allowed import Name, Record, numpy_array
-from models_core.formats.loading import to_torch
+from models_core.formats.loading import to_numpy
 from models_core.formats.spans import Reader, Span
 from models_core.formats.torchfile import load_legacy, load_pickle, load_zip
 from models_core.formats.unpickle import Budget, resolve, unpickle
@@ -82,7 +82,7 @@ def test_numpy_arrays_and_numbers(protocol):
     found = load(pickle.dumps(arrays + numbers, protocol))
     for record, array in zip(found, arrays, strict=False):
         assert isinstance(record, Record)
-        assert np.array_equal(to_torch(numpy_array(record)).numpy(), array)
+        assert np.array_equal(to_numpy(numpy_array(record)), array)
     assert found[len(arrays) :] == numbers
 
 
@@ -115,10 +115,10 @@ def test_tensors_are_what_torch_reads(kind, tmp_path):
     found = stored(kind, TENSORS, tmp_path)
     assert found.keys() == TENSORS.keys()
     for name, value in TENSORS.items():
-        ours = to_torch(found[name])
+        kind = getattr(torch, found[name].dtype)
+        ours = torch.from_numpy(to_numpy(found[name]).copy()).view(kind)
         assert ours.dtype == value.dtype
         assert ours.shape == value.shape
-        assert ours.is_contiguous()
         assert torch.equal(ours.float(), value.detach().float()), name
 
 
@@ -200,7 +200,7 @@ def test_a_class_cannot_be_changed():
 
 def test_bombs_end_soon():
     with pytest.raises(Corrupt, match="opcodes"):
-        load(b"(" + b"N" * 1_100_000 + b"t.")
+        load(b"(" + b"N" * 500_000 + b"t.")
     laughs = (
         b"]"
         + b"q\x00"
@@ -215,7 +215,7 @@ def test_bombs_end_soon():
         b"\x80\x02c_codecs\nencode\nq\x00X\x00\x00\x08\x00"
         + b"a" * 2**19
         + b"q\x01"
-        + (b"h\x00h\x01\x85R" * 100_000)
+        + (b"h\x00h\x01\x85R" * 50_000)
     )
     with pytest.raises(Corrupt, match="opcodes"):
         load(copies + b".")
@@ -225,7 +225,7 @@ def test_a_view_stays_inside_its_storage():
     good = pickle.dumps(torch.zeros(4), 2)
     ops = {op.name for op, _, _ in pickletools.genops(good)}
     assert "REDUCE" in ops
-    assert to_torch(load_pickle(Span.of(good))).tolist() == [0, 0, 0, 0]
+    assert to_numpy(load_pickle(Span.of(good))).tolist() == [0, 0, 0, 0]
     count = good.rindex(b"K\x04\x85")
     for patched in (b"K\x05\x85", b"K\xff\x85"):
         with pytest.raises(Corrupt, match="does not fit into its 4 numbers"):

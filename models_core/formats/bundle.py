@@ -1,0 +1,42 @@
+"""Release bundles of ours, in a folder or a zip."""
+
+from __future__ import annotations
+
+from models_core.formats.files import Files, check_kinds, read_json
+from models_core.formats.folders import ModelFolder, read_component, read_pipeline
+from models_core.formats.verdicts import Corrupt, Incompatible
+from models_core.releases.bundle import MANIFEST, MANIFEST_LIMIT, ReleaseError, parse_manifest
+from models_core.releases.bundle import component_name as checked_name
+
+
+def read_bundle(files: Files) -> ModelFolder:
+    """Its manifest and every component; digests are compared when it is converted."""
+    kept = check_kinds(files)
+    read_json(files, MANIFEST)
+    try:
+        manifest = parse_manifest(files.read(MANIFEST, MANIFEST_LIMIT), MANIFEST)
+        sizes = {checked_name(c): c["bytes"] for c in manifest["components"]}
+    except ReleaseError as error:
+        raise Corrupt(str(error)) from error
+    for name, size in sizes.items():
+        if name not in files.names or files.size(name) != size:
+            raise Corrupt(f"{name} is missing, or has another size than release.json says")
+    if extra := set(files.names) - sizes.keys() - {MANIFEST}:
+        raise Corrupt(f"{min(extra)} is not part of the release")
+    pipeline = read_pipeline(files, "pipeline/")
+    critic = read_component(files, "critic/")
+    if critic.kind != "critic":
+        raise Incompatible(f"its critic folder holds a {critic.kind}")
+    details = {
+        **pipeline.details,
+        "architecture": "StyleDiffuser release",
+        "release": {key: manifest[key] for key in ("name", "title", "params", "licences")},
+        "tags": {group: list(tags) for group, tags in manifest["tags"].items()},
+        "licence": "; ".join(str(entry.get("licence", entry)) for entry in manifest["licences"]),
+    }
+
+    def verify() -> None:
+        pipeline.check()
+        critic.check()
+
+    return ModelFolder(files, "release", details, pipeline.weights, kept, verify)
