@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 
 from models_core.__main__ import main
-from models_core.data.build import BuildError, build, crop_image, split_of
+from models_core.data.build import BuildError, build
 from models_core.data.recipe import Recipe
+from models_core.data.super_resolve import cut
+from models_core.data.write import split_of
 from tests.models_core.data.conftest import write_small
 from tests.models_core.data.test_recipe import TWO_STYLES
 
@@ -70,7 +72,8 @@ def test_the_crop_shows_the_crop_box(built):
     """The crop is the drawing's box; at this size both agree but for resampling."""
     row = rows_of(built)["train"][0]
     whole = Image.open(built / "train" / row["file_name"])
-    again = crop_image(whole, tuple(row["crop"]), 32)
+    left, top, side = (f * 32 for f in row["crop"])
+    again = cut(whole, (left, top, left + side, top + side), 32)
     crop = Image.open(built / "train" / row["crop_file_name"])
     pairs = zip(again.tobytes(), crop.tobytes(), strict=True)
     assert sum(abs(a - b) for a, b in pairs) / len(crop.tobytes()) < 8
@@ -96,12 +99,12 @@ def test_a_killed_build_resumes_and_leaves_no_process(built, tmp_path):
     recipe = write_small(tmp_path, count=4000)
     command = [sys.executable, "-m", "models_core", "data", "build", recipe, "--out", out]
     job = subprocess.Popen(
-        [*command, "--processes", "1"],
+        [*command, "--processes", "2"],
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    wait_until(lambda: len(list(out.glob("train/crop/*.png"))) >= 30)
+    wait_until(lambda: len(list(out.glob("stages/collect/images/*.png"))) >= 30)
     job.send_signal(signal.SIGKILL)
     job.wait()
     assert not (out / "dataset.json").exists()
@@ -217,7 +220,7 @@ def test_the_command_builds_and_a_faulty_recipe_changes_nothing(tmp_path, capsys
 
 def test_a_process_that_has_drawn_already_can_build(tmp_path):
     """In a process of its own, since a hang here must end with it."""
-    recipe = write_small(tmp_path, 8)
+    recipe = write_small(tmp_path, 20)
     code = f"""
 from pathlib import Path
 from models_core.data.build import build
@@ -226,11 +229,11 @@ from models_core.data.recipe import Recipe
 
 if __name__ == "__main__":
     render(Style(style_definition("toon-head")), Drawing("a", {{}}, {{}}), 64)
-    build(Recipe.read(Path({str(recipe)!r})), Path({str(tmp_path / "out")!r}), processes=1)
+    build(Recipe.read(Path({str(recipe)!r})), Path({str(tmp_path / "out")!r}), processes=2)
 """
     script = tmp_path / "draw_then_build.py"
     script.write_text(code)
     root = Path(__file__).parents[3]
     environment = os.environ | {"PYTHONPATH": str(root)}
     subprocess.run([sys.executable, str(script)], env=environment, timeout=60, check=True)
-    assert len(list((tmp_path / "out").rglob("crop/*.png"))) == 8
+    assert len(list((tmp_path / "out").glob("*/crop/*.png"))) == 20
