@@ -26,6 +26,7 @@ from models_core.data.stage import (
 )
 from models_core.data.workers import Workers
 
+NEARLY = 0.7  # how sure the largest face must be, as a share of the surest one's score
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 
@@ -61,9 +62,11 @@ class FindFace:
         seen = [face for face in detected if face.side >= s.min_face]
         if not seen:
             return None, f"face smaller than {s.min_face} pixels"
-        if s.faces == "single" and len(seen) > 1:
+        # A large box that the detector half believes in is rarely a face beside a surer one.
+        sure = [face for face in seen if face.score >= NEARLY * seen[0].score]
+        if s.faces == "single" and len(sure) > 1:
             return None, "several faces"
-        return max(seen, key=lambda face: (face.side, face.score)), ""
+        return max(sure, key=lambda face: face.side), ""
 
 
 def crop_box(face: Face, size: tuple[int, int], wanted: settings.Crop) -> Box:

@@ -13,6 +13,9 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import Dataset
+
+from models_core.data.tags import words_of
 
 Kind = Literal["whole", "crop"]
 
@@ -62,7 +65,10 @@ class ImageFolder:
 
     @cached_property
     def tags(self) -> list[list[str]]:
-        return [list(row["tags"].values()) for row in self.rows]
+        """The words of each image that are in the vocabulary."""
+        return [
+            [w for w in words_of(row["tags"]) if w in self.vocabulary.index] for row in self.rows
+        ]
 
     @cached_property
     def captions(self) -> list[str]:
@@ -77,7 +83,7 @@ class ImageFolder:
         """All images as uint8 [N, size, size, 3], resized antialiased once and memory-mapped."""
         file = self.folder / f"cache-{kind}-{size}.npy"
         shape = (len(self), size, size, 3)
-        if not file.exists() or np.load(file, mmap_mode="r").shape != shape:
+        if self._stale(file) or np.load(file, mmap_mode="r").shape != shape:
             key = "file_name" if kind == "whole" else "crop_file_name"
             # A name of this process's own: two trainings may begin at the same time.
             part = file.with_suffix(f".{os.getpid()}.part")
@@ -90,6 +96,39 @@ class ImageFolder:
             cache.flush()
             part.replace(file)
         return np.load(file, mmap_mode="r")
+
+    def _stale(self, cache: Path) -> bool:
+        """Is there no cache, or one of an earlier build? (Metadata that stays is not rewritten.)"""
+        metadata = self.folder / "metadata.jsonl"
+        return not cache.exists() or cache.stat().st_mtime_ns < metadata.stat().st_mtime_ns
+
+
+class LabelledImages(Dataset[tuple[Tensor, Tensor]]):
+    """A split as torch's data loaders want it: (image, label vector) pairs.
+
+    Images are float32 [3, size, size] in [-1, 1], labels [tags] of zeros and ones.
+
+    Args:
+        kind: `crop` for the prototype's generator, `whole` for the enhancer.
+        flip: add the mirror image of each picture whose source allows it, after all originals.
+            A style that is asymmetric (a parting, a wink on one side) does not: its rows lack
+            `flip`.
+    """
+
+    def __init__(self, folder: ImageFolder, kind: Kind, size: int, *, flip: bool = True) -> None:
+        self.pixels, self.labels = folder.pixels(kind, size), folder.labels
+        self.mirrored = [i for i, row in enumerate(folder.rows) if flip and row.get("flip")]
+
+    def __len__(self) -> int:
+        return len(self.pixels) + len(self.mirrored)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        mirror = index >= len(self.pixels)
+        place = self.mirrored[index - len(self.pixels)] if mirror else index
+        (image,) = to_tensor(self.pixels[place][None])
+        return image.flip(-1) if mirror else image, self.labels[place]
 
 
 def to_tensor(pixels: np.ndarray) -> Tensor:

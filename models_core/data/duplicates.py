@@ -17,7 +17,7 @@ def look_of(image: Image.Image) -> str:
     Portraits share their outline, so hashes of brightness steps call many of them alike; mean
     colours tell hair, eyes and clothes apart, and forgive another size or compression.
     """
-    small = image.resize((GRID, GRID), Image.Resampling.BOX)
+    small = image.resize((GRID, GRID), Image.Resampling.LANCZOS)
     return base64.b64encode(small.tobytes()).decode()
 
 

@@ -31,9 +31,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from models_core.data.picture import SUFFIXES, Skip, open_picture
-from models_core.data.query import TagQuery
 from models_core.data.settings import RecipeError, read_table
 from models_core.data.sources import Entry, Found
+from models_core.data.tags import TagQuery
 
 Self = TypeVar("Self", bound="FoundSource")
 CATEGORIES = {"0": "general", "1": "artist", "3": "copyright", "4": "character", "5": "meta"}

@@ -38,7 +38,7 @@ class Crop:
 
     detector: str = "blazeface"
     """`blazeface`, `none` (the middle of the picture) or the path of a YOLOv5/v8 ONNX export."""
-    confidence: float = 0.3
+    confidence: float = 0.4
     """Faces the detector is less sure of do not count."""
     face_class: int | None = None
     """YOLO only: the class that is a face, where the detector has several."""
@@ -47,7 +47,8 @@ class Crop:
     shift: float = -0.1
     """How far the crop's centre lies below the face's, in sides of the face's box."""
     faces: str = "largest"
-    """`largest` of the faces, or `single`: pictures with several are left out."""
+    """`largest` of the faces the detector is nearly as sure of as of the surest, or `single`:
+    pictures with several such faces are left out."""
     min_face: int = 16
     """Faces with a smaller box (pixels) are overlooked."""
     whole: str = "square"

@@ -113,7 +113,7 @@ def super_resolve(
     counts = {kind: sum(kind in r["enlarged"] for r in kept) for kind in ("crop", "whole")}
     stage.finish(items, kept, [], enlarged=counts)
     rows = []
-    for text, enlarged in (("enlarged ×4 first", True), ("only resized", False)):
+    for text, enlarged in (("enlarged fourfold first", True), ("only resized", False)):
         crops = [
             Tile(stages / r["crop_file"]) for r in kept if ("crop" in r["enlarged"]) is enlarged
         ]

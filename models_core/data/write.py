@@ -21,6 +21,7 @@ from models_core.data.picture import write_file
 from models_core.data.recipe import Recipe
 from models_core.data.sheets import Tile, save_sheet, spread
 from models_core.data.stage import Dropped, Progress, Record, Stage, items_of, write_lines
+from models_core.data.tags import words_of
 
 SPLITS = (("validation", 0.04), ("test", 0.12))  # the rest is train
 SPLIT_NAMES = ("train", *(name for name, _ in SPLITS))
@@ -76,12 +77,6 @@ class Writer:
         for tag in dict.fromkeys(tags):
             found.setdefault(self.groups.get(tag, OTHER_WORDS), []).append(tag)
         return {g: w[0] if len(w) == 1 and g != OTHER_WORDS else w for g, w in found.items()}
-
-
-def words_of(tags: Mapping[str, Any] | Sequence[str]) -> list[str]:
-    """The words of a row's or a record's `tags`, in order."""
-    values = tags.values() if isinstance(tags, Mapping) else tags
-    return [word for value in values for word in ([value] if isinstance(value, str) else value)]
 
 
 def _place(origin: Path, target: Path, digest: str) -> None:

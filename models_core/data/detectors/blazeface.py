@@ -121,7 +121,7 @@ def anchors() -> np.ndarray:
 class BlazeFaceDetector:
     """Faces of a tenth of the picture's width and more."""
 
-    def __init__(self, confidence: float = 0.3) -> None:
+    def __init__(self, confidence: float = 0.4) -> None:
         self.confidence = confidence
         self.network, self.anchors = BlazeFace.open(), anchors()
 

@@ -34,7 +34,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {
         str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(folder.rglob("*"))
-        if file.suffix in (".png", ".jsonl", ".json")
+        if file.suffix in (".png", ".jsonl", ".json") and file.name != "journal.jsonl"
     }
 
 

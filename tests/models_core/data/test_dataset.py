@@ -1,5 +1,6 @@
 """Reading a built data set."""
 
+import json
 import os
 from pathlib import Path
 
@@ -7,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from models_core.data.dataset import (
     DatasetError,
     ImageFolder,
+    LabelledImages,
     TagVocabulary,
     contact_sheet,
     to_pixels,
@@ -99,3 +102,64 @@ def test_a_contact_sheet_is_read_row_by_row():
     sheet = np.asarray(contact_sheet(images, 2))
     assert sheet.shape == (4, 4, 3)
     assert [sheet[0, 0, 0], sheet[0, 2, 0], sheet[2, 0, 0], sheet[2, 2, 0]] == [10, 20, 30, 255]
+
+
+@pytest.fixture
+def flippable(folder) -> Path:
+    """Every second row of the training split may be mirrored."""
+    metadata = folder / "train" / "metadata.jsonl"
+    rows = [json.loads(line) for line in metadata.open()]
+    for row in rows[::2]:
+        row["flip"] = True
+    metadata.unlink()  # a link to the shared one
+    metadata.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_torch_s_loader_gives_images_labels_and_mirror_images(flippable):
+    data = ImageFolder(flippable)
+    images = LabelledImages(data, "crop", 32)
+    mirrored = (len(data) + 1) // 2
+    assert len(images) == len(data) + mirrored
+    for place, original in (
+        (len(data), 0),
+        (len(data) + 1, 2),
+        (len(images) - 1, -2 + len(data) % 2),
+    ):
+        image, label = images[place]
+        plain, same = images[range(len(data))[original]]
+        assert torch.equal(image, plain.flip(-1))
+        assert not torch.equal(image, plain)
+        assert torch.equal(label, same)
+    batch, labels = next(iter(DataLoader(images, batch_size=7, shuffle=True)))
+    assert (batch.shape, batch.dtype) == ((7, 3, 32, 32), torch.float32)
+    assert -1 <= batch.min() < batch.max() <= 1
+    assert labels.shape == (7, len(data.vocabulary))
+    with pytest.raises(IndexError):
+        images[len(images)]
+
+
+def test_asymmetric_styles_are_not_mirrored(folder, flippable):
+    assert len(LabelledImages(ImageFolder(flippable), "crop", 32, flip=False)) == 33
+    assert len(LabelledImages(ImageFolder(flippable, "test"), "crop", 32)) == len(
+        ImageFolder(flippable, "test")
+    )
+
+
+def test_a_cache_older_than_the_set_is_made_anew(folder):
+    pixels = np.array(ImageFolder(folder).pixels("crop", 16))
+    metadata = folder / "train" / "metadata.jsonl"
+    first = folder / "train" / ImageFolder(folder).rows[0]["crop_file_name"]
+    first.unlink()
+    Image.new("RGB", (32, 32), "red").save(first)
+    os.utime(metadata)
+    again = ImageFolder(folder).pixels("crop", 16)
+    assert again[0, 8, 8].tolist() == [255, 0, 0]
+    assert np.array_equal(again[1:], pixels[1:])
+
+
+def test_words_outside_the_vocabulary_are_no_labels(folder):
+    data = ImageFolder(folder)
+    data.rows[0]["tags"] = {"hair colour": "pink hair", "tags": ["solo", "hat"]}
+    assert data.tags[0] == ["pink hair"]
+    assert data.labels[0].tolist() == [1, 0, 0, 0, 0]

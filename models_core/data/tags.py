@@ -1,9 +1,13 @@
-"""Danbooru's tag syntax: `1girl patchouli_knowledge rating:general -comic`."""
+"""Words about pictures, and Danbooru's syntax to ask for them:
+
+1girl patchouli_knowledge rating:general -comic
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from models_core.data.settings import RecipeError
 
@@ -68,3 +72,9 @@ def _rating(word: str) -> str:
     if letter not in ("g", "s", "q", "e"):
         raise RecipeError(f"tags: no rating {word!r}; there are {', '.join(RATINGS)}")
     return letter
+
+
+def words_of(tags: Mapping[str, Any] | Sequence[str]) -> list[str]:
+    """The words of a row's `tags`, in order: by group with one word or several, or a list."""
+    values = tags.values() if isinstance(tags, Mapping) else tags
+    return [word for value in values for word in ([value] if isinstance(value, str) else value)]
