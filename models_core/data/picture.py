@@ -12,7 +12,9 @@ from PIL import Image, ImageCms, ImageOps
 
 Image.init()
 # What a picture may be. Others are left out for safety (EPS would start an interpreter).
-FORMATS = [f for f in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF") if f in Image.OPEN]
+FORMATS: list[str] = [
+    f for f in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF") if f in Image.OPEN
+]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 MAX_PIXELS = 64_000_000
 SRGB = ImageCms.createProfile("sRGB")

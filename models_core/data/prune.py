@@ -112,24 +112,24 @@ def prune(
     if wanted.clusters and safe:
         files = [stage.folder / "features" / f"{record['id']}.npy" for record in safe]
         found = cluster(np.stack([np.load(f) for f in files]), wanted.clusters, wanted.seed)
-        kept = [r for r, c in zip(safe, found.of, strict=True) if c < wanted.keep]
-        pairs = list(zip(safe, found.of, strict=True))
-        dropped += [Dropped(r, f"cluster {c + 1}") for r, c in pairs if c >= wanted.keep]
+        pairs = [(r, int(c) + 1) for r, c in zip(safe, found.of, strict=True)]
+        kept = [r for r, number in pairs if number in wanted.kept]
+        dropped += [Dropped(r, f"cluster {n}") for r, n in pairs if n not in wanted.kept]
         extra["clusters"] = found.sizes
-        _show_clusters(stage, safe, found, wanted.keep)
+        _show_clusters(stage, safe, found, wanted.kept)
     stage.finish(items, kept, dropped, **extra)
     _show_removed(stage, kept, dropped)
     return kept
 
 
-def _show_clusters(stage: Stage, records: list[Record], found: Clusters, keep: int) -> None:
+def _show_clusters(stage: Stage, records: list[Record], found: Clusters, kept: list[int]) -> None:
     """Each cluster: the pictures nearest its centre, then the farthest."""
     rows = []
     for number, size in enumerate(found.sizes):
         (members,) = np.nonzero(found.of == number)
         order = members[np.argsort(found.distances[members], kind="stable")]
         shown = order if len(order) <= 36 else np.concatenate([order[:24], order[-12:]])
-        fate = "kept" if number < keep else "removed"
+        fate = "kept" if number + 1 in kept else "removed"
         share = f"{100 * size / len(records):.0f} %"
         caption = f"cluster {number + 1}, {fate}: {size} pictures ({share}), typical ones first"
         rows.append((caption, [Tile(stage.folder.parent / records[i]["crop_file"]) for i in shown]))

@@ -82,16 +82,24 @@ class Prune:
 
     clusters: int = 0
     """k of the k-means on the crops' features; 0 does without."""
-    keep: int = 1
-    """How many of the largest clusters stay."""
+    keep: int | list[int] = 1
+    """How many of the largest clusters stay, or after a look at them their numbers: `[1, 3]`."""
     unsafe: float | None = None
     """Whole images with a safety score (0 safe, 1 unsafe) above this are removed."""
     seed: int = 0
 
+    @property
+    def kept(self) -> list[int]:
+        """Numbers, from 1, of the clusters that stay."""
+        if isinstance(self.keep, int):
+            return list(range(1, max(self.keep, 0) + 1)) or [self.keep]
+        return self.keep
+
     def check(self) -> None:
         _range("prune.clusters", self.clusters, 0, 1000)
         if self.clusters:
-            _range("prune.keep", self.keep, 1, self.clusters)
+            for number in self.kept:
+                _range("prune.keep", number, 1, self.clusters)
         if self.unsafe is not None:
             _range("prune.unsafe", self.unsafe, 0, 1)
 
@@ -149,10 +157,16 @@ TYPES: dict[str, tuple[type, ...]] = {
 
 
 def _type(where: str, value: Any, annotation: str) -> None:
-    name = annotation.split(" | ")[0]
-    wanted = TYPES.get(name)
-    if wanted and (not isinstance(value, wanted) or isinstance(value, bool) != (name == "bool")):
-        raise RecipeError(f"{where} = {value!r} is not of type {name}")
+    """Is the value of a type that the field's annotation names?"""
+    names = [name for name in annotation.split(" | ") if name != "None"]
+    if "list[int]" in names and isinstance(value, list):
+        fits = bool(value) and all(type(v) is int for v in value)
+    elif isinstance(value, bool):
+        fits = "bool" in names
+    else:
+        fits = any(isinstance(value, TYPES[name]) for name in names if name in TYPES)
+    if not fits:
+        raise RecipeError(f"{where} = {value!r} is not of type {' or '.join(names)}")
 
 
 def _range(where: str, value: float, low: float, high: float) -> None:

@@ -68,6 +68,7 @@ def test_another_artist_s_drawings_are_a_minority_cluster(mixed):
     finally:
         (out / "away.png").rename(out / "stages" / "super-resolve" / "crop" / "0.png")
     assert ids(prune(Prune(clusters=2, keep=2), out, records, Workers(1))) == list(range(17))
+    assert ids(prune(Prune(clusters=2, keep=[2]), out, records, Workers(1))) == list(range(12, 17))
 
 
 def test_unsafe_pictures_are_removed_and_scores_kept(mixed, tmp_path, monkeypatch):
