@@ -108,7 +108,7 @@ def own_images(recipe: Mapping[str, Any]) -> Path:
         draw = recipe["draw"]
         source = Recipe.read(Path(draw["recipe"])).with_count(draw["count"])
         own = source.redrawn(folder.name, draw["seed"])
-        # A fresh process: the builder forks, which libvips' and torch's threads do not survive.
+        # A fresh process: libvips leaves threads behind that a later fork would not survive.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             pool.submit(build, own, folder, processes=1).result()
     return folder
