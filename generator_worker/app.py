@@ -8,24 +8,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import Celery, Task
+from celery import Celery
 from kombu import Exchange, Queue
 
 from generator_worker.config import Config
 from generator_worker.contract import GENERATE_QUEUE, worker_queue
 from generator_worker.journal import Journal
-from generator_worker.link import ReconnectAfterFailedAck
 from generator_worker.outbox import Outbox
 from generator_worker.reports import Reports
-
-
-class WorkerTask(Task):
-    Request = "generator_worker.link:WatchedRequest"
+from messaging import link
 
 
 config = Config.from_env()
-app: Celery[Any] = Celery("generator_worker", broker=config.broker_url, task_cls=WorkerTask)
-app.steps["consumer"].add(ReconnectAfterFailedAck)
+app: Celery[Any] = Celery("generator_worker", broker=config.broker_url, task_cls=link.WatchedTask)
+link.watch(app)
 app.conf.update(
     include=["generator_worker.tasks", "generator_worker.lifecycle"],
     # Each with its own exchange: on a shared one every message reaches both.

@@ -16,6 +16,7 @@ from generator_worker.contract import (
     BATCH_FAILED,
     BATCH_PROGRESS,
     HEARTBEAT,
+    INGEST_QUEUE,
     SERVER_QUEUE,
     BatchDelivered,
     BatchFailed,
@@ -60,7 +61,7 @@ class Reports:
             count=len(manifest.images),
             bytes=sum(image.bytes for image in manifest.images),
         )
-        return self._send(BATCH_DELIVERED, message)
+        return self._send(BATCH_DELIVERED, message, INGEST_QUEUE)
 
     def failed(self, order: GenerateBatch, reason: str) -> bool:
         return self.refused(order.batch_id, order.attempt, reason)
@@ -75,12 +76,14 @@ class Reports:
     def heartbeat(self, beat: Heartbeat) -> bool:
         return self._send(HEARTBEAT, beat, expires=STALE_SECONDS)
 
-    def _send(self, task: str, message: Wire, **options: Any) -> bool:
+    def _send(
+        self, task: str, message: Wire, queue: str = SERVER_QUEUE, **options: Any
+    ) -> bool:
         try:
             self._sender.send_task(
                 task,
                 kwargs={"message": message.wire()},
-                queue=SERVER_QUEUE,
+                queue=queue,
                 ignore_result=True,
                 retry=False,
                 **options,

@@ -24,10 +24,11 @@ os.environ["STYLEDIFFUSER_DATABASE_URL"] = os.environ.get("STYLEDIFFUSER_TEST_DA
 os.environ.setdefault("STYLEDIFFUSER_BROKER_URL", "redis://127.0.0.1:1/0")  # nobody is there
 
 from webgui.config.settings import *  # noqa: E402, F403
-from webgui.config.settings import DATABASES  # noqa: E402
+from webgui.config.settings import CACHES, DATABASES  # noqa: E402
 
 DATABASES["default"]["CONN_MAX_AGE"] = 0  # a kept connection would outlive its test database
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # In a file: several connections to a database in memory would not be what runs in earnest.
     DATABASES["default"]["TEST"] = {"NAME": str(Path(_home) / "test.sqlite3")}
+CACHES["default"] = CACHES["own"] | {"LOCATION": "default"}  # no broker, no shared cache
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -38,7 +38,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[Ho
         try:
             house.start("broker", "generator", "sftp")
             house.manage("migrate", "--verbosity", "0")
-            house.start("server")
+            house.start("server", "ingest")
             yield house
         finally:
             house.end()

@@ -22,6 +22,7 @@ SERVICES = {
     "broker": services.broker,
     "sftp": services.sftp,
     "server": services.server_worker,
+    "ingest": services.ingest_worker,
     "generator": services.generator,
 }
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from django.core.cache import cache
+from django.core.cache import caches
 
 from tests.webgui.making import make_pool, make_worker
+from webgui.accounts import allowance
 from webgui.buffer.models import Pool
 from webgui.fleet.models import Worker
 
@@ -37,8 +38,11 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict, str]]:
 
 
 @pytest.fixture(autouse=True)
-def fresh_counters() -> Iterator[None]:
+def fresh_counters(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No client has spent anything when a test begins."""
-    cache.clear()
+    monkeypatch.setattr(allowance, "_shared", allowance._Shared())
+    for name in ("default", "own"):
+        caches[name].clear()
     yield
-    cache.clear()
+    for name in ("default", "own"):
+        caches[name].clear()

@@ -1,23 +1,28 @@
 """How many claims one client may make, so that nobody drains the buffer alone.
 
 A window opens with a client's first claim and lasts a minute. Counted by address, since a
-cookie is easily thrown away.
+cookie is easily thrown away; an IPv6 one by its /64, of which a household has all addresses.
+
+All web processes count in one cache. While that does not answer, each counts for itself, and
+only now and then does a claim wait to find out whether it answers again.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import math
 import time
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.core.cache import cache
+from django.core.cache import BaseCache, caches
 from django.http import HttpRequest
 
 from .visitor import address_of
 
 WINDOW = 60  # seconds
+REST = 10  # seconds without asking a cache that did not answer
 log = logging.getLogger(__name__)
 
 
@@ -41,16 +46,40 @@ class Allowance:
 def spend_claim(request: HttpRequest) -> Allowance:
     """Count one claim of this client; the answer says whether it is granted."""
     limit = settings.CLAIMS_PER_MINUTE
-    try:
-        used, reset = _count(f"claims:{address_of(request)}")
-    except Exception:  # any cache, any of its errors
-        # Without a cache nobody can be counted; serving is worth more than counting.
-        log.exception("The throttle's cache does not answer; the claim is let through")
-        used, reset = 1, WINDOW
+    used, reset = _shared.count(f"claims:{_household(address_of(request))}")
     return Allowance(limit, max(0, limit - used), reset, granted=used <= limit)
 
 
-def _count(name: str) -> tuple[int, int]:
+def _household(address: str) -> str:
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if found.version == 6 and found.ipv4_mapped is None:
+        return str(ipaddress.ip_network((found, 64), strict=False))
+    return address
+
+
+class _Shared:
+    """The cache all processes share, and this one's own to fall back on."""
+
+    def __init__(self) -> None:
+        self._again = 0.0
+
+    def count(self, name: str) -> tuple[int, int]:
+        if time.monotonic() >= self._again:
+            try:
+                return _count(caches["default"], name)
+            except Exception as error:  # any cache, any of its errors
+                self._again = time.monotonic() + REST
+                log.warning("The throttle's cache fails, this process counts alone: %r", error)
+        return _count(caches["own"], name)
+
+
+_shared = _Shared()
+
+
+def _count(cache: BaseCache, name: str) -> tuple[int, int]:
     """Claims in the present window including this one, and the seconds it still lasts."""
     now = time.time()
     opened = cache.get_or_set(name, now, timeout=WINDOW) or now

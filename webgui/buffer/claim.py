@@ -77,9 +77,9 @@ def claim(
     idempotency_key: str | None = None,
 ) -> Claim:
     """One random available avatar of the pool having all `tags`, or a ticket for one."""
-    source = find_pool(pool)
-    wanted = check_tags(source, tags)
     if idempotency_key is None:
+        source = find_pool(pool)
+        wanted = check_tags(source, tags)
         with transaction.atomic():
             return _claim(source, wanted, client)
     if not USABLE_KEY.match(idempotency_key):
@@ -88,7 +88,7 @@ def claim(
             "a UUID serves well.",
             field="Idempotency-Key",
         )
-    return _claim_once(source, wanted, client, idempotency_key, _fingerprint(pool, wanted))
+    return _claim_once(pool, tags, client, idempotency_key)
 
 
 def avatars_of(client: str, limit: int = 60) -> QuerySet[Avatar]:
@@ -220,23 +220,23 @@ def _claim(pool: Pool, tags: tuple[str, ...], client: str) -> Claim:
     return Got(avatar)
 
 
-def _claim_once(pool: Pool, tags: tuple[str, ...], client: str, key: str, body: str) -> Claim:
-    """The claim and its key are written together, so neither exists without the other."""
+def _claim_once(slug: str | None, tags: Sequence[str], client: str, key: str) -> Claim:
+    """The claim and its key are written together, so neither exists without the other.
+
+    The key is looked up before the claim is judged: what was granted once is granted again,
+    though the pool or its tags may have changed since.
+    """
+    body = _fingerprint(slug, tags)
     for _ in range(TRIES):
-        # What is stale makes room: an old key, or one whose ticket came to nothing.
-        stale = ClaimKey.objects.filter(key=key)
-        stale.filter(created_at__lt=timezone.now() - KEY_LIFETIME).delete()
-        stale.filter(
-            client=client, body=body, ticket__state=Ticket.State.EXPIRED, avatar=None
-        ).delete()
-        known = ClaimKey.objects.select_related("avatar", "ticket__avatar").filter(key=key).first()
-        if known is not None:
-            return _answer_again(known, client, body)
+        if (known := _recall(key, client, body)) is not None:
+            return known
+        pool = find_pool(slug)
+        wanted = check_tags(pool, tags)
         try:
             with transaction.atomic():
                 # A second request with this key waits here for the first one's end.
                 row = ClaimKey.objects.create(key=key, client=client, body=body)
-                answer = _claim(pool, tags, client)
+                answer = _claim(pool, wanted, client)
                 ClaimKey.objects.filter(pk=row.pk).update(
                     avatar=answer.avatar, ticket=answer.ticket
                 )
@@ -246,7 +246,15 @@ def _claim_once(pool: Pool, tags: tuple[str, ...], client: str, key: str, body: 
     raise RuntimeError("The Idempotency-Key could neither be written nor read")
 
 
-def _answer_again(known: ClaimKey, client: str, body: str) -> Claim:
+def _recall(key: str, client: str, body: str) -> Claim | None:
+    """What this key was answered before; None for a new one."""
+    # What is stale makes room: an old key, or one whose ticket came to nothing.
+    stale = ClaimKey.objects.filter(key=key)
+    stale.filter(created_at__lt=timezone.now() - KEY_LIFETIME).delete()
+    stale.filter(client=client, body=body, ticket__state=Ticket.State.EXPIRED, avatar=None).delete()
+    known = ClaimKey.objects.select_related("avatar", "ticket__avatar").filter(key=key).first()
+    if known is None:
+        return None
     if not known.fits(client, body):
         raise KeyReused(
             "This Idempotency-Key was used for another claim within the last 24 hours. "
@@ -262,8 +270,8 @@ def _answer_again(known: ClaimKey, client: str, body: str) -> Claim:
     return Waiting(known.ticket)
 
 
-def _fingerprint(pool: str | None, tags: tuple[str, ...]) -> str:
-    return hashlib.sha256(json.dumps([pool, tags]).encode()).hexdigest()
+def _fingerprint(pool: str | None, tags: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps([pool, sorted(set(tags))]).encode()).hexdigest()
 
 
 def forget_old_keys() -> int:

@@ -1,4 +1,7 @@
-"""The server's Celery application: `celery -A webgui.config.celery worker --beat -Q server`.
+"""The server's Celery application, run as two workers so that neither delays the other:
+
+    celery -A webgui.config.celery worker --beat -Q server    heartbeats, orders, the clock
+    celery -A webgui.config.celery worker -Q ingest           deliveries, checkpoints, clearing up
 
 The broker only rings the bell: every order is a row with a deadline, so a lost message costs
 time and nothing else. The web process never imports this module.
@@ -10,21 +13,25 @@ import os
 from typing import Any
 
 from celery import Celery
+from kombu import Exchange, Queue
 
-from generator_worker.contract import SERVER_QUEUE
+from generator_worker.contract import INGEST_QUEUE, SERVER_QUEUE
+from messaging import link
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webgui.config.settings")
 
 from django.conf import settings  # the variable above has to come first
 
-app = Celery("webgui")
+app: Celery[Any] = Celery("webgui", task_cls=link.WatchedTask)
+link.watch(app)
 # A task must be over long before the broker would hand its message out again.
 HARD_LIMIT = min(600, settings.VISIBILITY_TIMEOUT // 2)
 
 
-def tick(task: str, seconds: float) -> dict[str, Any]:
+def tick(task: str, seconds: float, queue: str = SERVER_QUEUE) -> dict[str, Any]:
     """A beat entry whose message is worthless once the next one is due."""
-    return {"task": task, "schedule": seconds, "options": {"expires": max(seconds, 10)}}
+    options = {"expires": max(seconds, 10), "queue": queue}
+    return {"task": task, "schedule": seconds, "options": options}
 
 
 app.conf.update(
@@ -38,6 +45,10 @@ app.conf.update(
         "socket_keepalive": True,
         "health_check_interval": 10,
     },
+    # A worker without -Q does both kinds of work.
+    task_queues=[
+        Queue(name, Exchange(name), routing_key=name) for name in (SERVER_QUEUE, INGEST_QUEUE)
+    ],
     task_default_queue=SERVER_QUEUE,
     task_create_missing_queues=True,
     task_serializer="json",
@@ -58,12 +69,12 @@ app.conf.update(
     beat_schedule={
         "replenish": tick("buffer.replenish", 2),
         "reconcile": tick("buffer.reconcile", 5),
-        "sweep": tick("buffer.sweep_inbox", 10),
+        "sweep": tick("buffer.sweep_inbox", 10, INGEST_QUEUE),
         "expire": tick("buffer.expire_tickets", 5),
         "forget": tick("buffer.forget", 3600),
-        "prune": tick("buffer.prune", 6 * 3600),
+        "prune": tick("buffer.prune", 6 * 3600, INGEST_QUEUE),
         "inspect": tick("registry.look_for_waiting", 10),
-        "tidy uploads": tick("registry.tidy_uploads", 600),
+        "tidy uploads": tick("registry.tidy_uploads", 600, INGEST_QUEUE),
     },
 )
 app.autodiscover_tasks(["webgui.buffer", "webgui.fleet", "webgui.registry"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -40,6 +41,18 @@ def number(name: str, default: int, least: int = 0) -> int:
 def words(name: str, default: str = "") -> list[str]:
     """A comma-separated list."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def next_database(url: str) -> str:
+    """The database after this one on the same Redis or Valkey server; "" for any other server.
+
+    Another database, so that emptying the one never empties the other.
+    """
+    parts = urlsplit(url)
+    number = parts.path.strip("/") or "0"
+    if parts.scheme not in ("redis", "rediss") or not number.isdigit():
+        return ""
+    return parts._replace(path=f"/{int(number) + 1}").geturl()
 
 
 def folder(name: str, default: Path) -> Path:

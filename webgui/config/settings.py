@@ -136,15 +136,29 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
-# Counters of the throttle live here: several web processes need a shared cache (redis://…).
-CACHE_URL = env.text("CACHE_URL")
+# The throttle's counters, in one place for all web processes: unless said otherwise, the broker's
+# server. Where it does not answer, each process counts for itself.
+BROKER_URL = env.text("BROKER_URL", "redis://127.0.0.1:6379/0")
+CACHE_URL = env.text("CACHE_URL", env.next_database(BROKER_URL))
 CACHES: dict[str, Any] = {
-    "default": (
-        {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": CACHE_URL}
-        if CACHE_URL
-        else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
-    )
+    name: {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "LOCATION": name,
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    }
+    for name in ("default", "own")
 }
+if CACHE_URL:
+    CACHES["default"] = {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": CACHE_URL,
+        "KEY_PREFIX": "stylediffuser",
+        "OPTIONS": {
+            "serializer": "webgui.config.cache.JsonSerializer",
+            "socket_timeout": 1,
+            "socket_connect_timeout": 1,
+        },
+    }
 
 # --- static files ------------------------------------------------------------------------------
 STATIC_URL = "/static/"
@@ -209,7 +223,6 @@ UPLOAD_EXPIRY_HOURS = env.number("UPLOAD_EXPIRY_HOURS", 72, least=1)  # after th
 UPLOAD_SILENCE_SECONDS = env.number("UPLOAD_SILENCE_SECONDS", 60, least=1)
 
 # --- messages ----------------------------------------------------------------------------------
-BROKER_URL = env.text("BROKER_URL", "redis://127.0.0.1:6379/0")
 # The same in every program on one broker, since the shortest wins.
 VISIBILITY_TIMEOUT = env.number("VISIBILITY_TIMEOUT", contract.VISIBILITY_TIMEOUT, least=60)
 

@@ -1,4 +1,4 @@
-"""The five processes of the demo, and the settings each is given."""
+"""The processes of the demo, and the settings each is given."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from generator_worker.contract import INGEST_QUEUE, SERVER_QUEUE
 
 from .ground import free_port
 from .prepare import release_folder
@@ -123,12 +125,21 @@ def sftp(plan: Plan) -> Service:
 
 
 def server_worker(plan: Plan) -> Service:
-    argv = [sys.executable, "-m", "celery", "-A", "webgui.config.celery", "worker"]
-    argv += ["--beat", "--schedule", str(plan.home / "beat-schedule"), "--queues", "server"]
-    # Two: one may be inspecting a large checkpoint.
-    argv += ["--concurrency", "2", "--hostname", "server@demo", "--loglevel", "INFO"]
-    argv += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    beat = ["--beat", "--schedule", str(plan.home / "beat-schedule")]
+    argv = [*_server_celery(SERVER_QUEUE), *beat]
     return Service("the server's worker", argv, plan.server_env, plan.log("server-worker"))
+
+
+def ingest_worker(plan: Plan) -> Service:
+    argv = _server_celery(INGEST_QUEUE)
+    return Service("the ingest worker", argv, plan.server_env, plan.log("ingest-worker"))
+
+
+def _server_celery(queue: str) -> list[str]:
+    argv = [sys.executable, "-m", "celery", "-A", "webgui.config.celery", "worker"]
+    argv += ["--queues", queue, "--hostname", f"{queue}@demo", "--concurrency", "1"]
+    return [*argv, "--loglevel", "INFO", "--without-gossip", "--without-mingle",
+            "--without-heartbeat"]  # fmt: skip
 
 
 def generator(plan: Plan) -> Service:
@@ -139,7 +150,7 @@ def generator(plan: Plan) -> Service:
 def web(plan: Plan) -> Service:
     fd = plan.web.fileno()
     argv = [sys.executable, "-m", "gunicorn", "webgui.config.wsgi:application"]
-    argv += ["--bind", f"fd://{fd}", "--worker-class", "gthread", "--threads", "8"]
+    argv += ["--bind", f"fd://{fd}", "--worker-class", "gthread", "--workers", "1", "--threads", "8"]
     argv += ["--graceful-timeout", "3", "--no-control-socket"]
     argv += ["--access-logfile", "-", "--log-level", "warning"]
     return Service("the web server", argv, plan.server_env, plan.log("web"), fds=(fd,))

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from tests.webgui.making import make_pool, make_worker, stock
+from tests.webgui.making import make_pool, make_release, make_worker, stock
 from webgui.buffer import problems
 from webgui.buffer.claim import avatars_of, claim, forget_old_keys
 from webgui.buffer.models import Avatar, AvatarTag, ClaimKey, Pool, Ticket
@@ -235,6 +235,33 @@ class TestIdempotencyKey:
         stock(pool, 1)
         again = claim(client="visitor:a", idempotency_key="k1")
         assert waiting.ticket is not None and again.avatar is not None
+
+    @pytest.mark.parametrize("change", ["tag gone", "pool renamed", "pool paused", "drained"])
+    def test_a_replay_is_answered_whatever_has_changed_since(self, pool: Pool, change: str) -> None:
+        stock(pool, 1, ("smiling",))
+        first = claim("toon", ["smiling"], client="visitor:a", idempotency_key="k1")
+        if change == "tag gone":
+            pool.release = make_release("without", tags={"mouth": {"serious": 1.0}})
+        elif change == "pool renamed":
+            pool.slug = "heads"
+        elif change == "pool paused":
+            pool.paused = True
+        pool.save()
+        again = claim("toon", ["smiling", "smiling"], client="visitor:a", idempotency_key="k1")
+        assert again == first
+        with pytest.raises(problems.KeyReused):
+            claim("toon", ["serious"], client="visitor:a", idempotency_key="k1")
+
+    def test_a_ticket_is_found_again_though_its_tag_is_gone(
+        self, pool: Pool, worker: Worker
+    ) -> None:
+        first = claim("toon", ["smiling"], client="visitor:a", idempotency_key="k1")
+        pool.release = make_release("without", tags={"mouth": {"serious": 1.0}})
+        pool.save()
+        again = claim("toon", ["smiling"], client="visitor:a", idempotency_key="k1")
+        assert again.ticket is not None and again.ticket == first.ticket
+        with pytest.raises(problems.UnknownTag):
+            claim("toon", ["smiling"], client="visitor:a", idempotency_key="k2")
 
     @pytest.mark.parametrize("key", ["", " ", "a b", "x" * 256, "ключ", "a\x00b"])
     def test_an_unusable_one_is_refused(self, pool: Pool, key: str) -> None:

@@ -74,6 +74,7 @@ class _Demo:
         self.password = prepare.ensure_admin()
         self._launch(services.web(plan), "web", f"port {self.port}")
         self._launch(services.server_worker(plan), "server", "worker and beat")
+        self._launch(services.ingest_worker(plan), "ingest", "a worker for deliveries")
         self._launch(services.sftp(plan), "deliveries", "SFTP, keys in keys/")
         if not fresh:
             while self.supervisor.rest(0.2) and not prefill.answers(self.port):

@@ -1,5 +1,8 @@
 """Noticing that the broker is gone when nothing else does.
 
+    app = Celery("name", task_cls=link.WatchedTask)
+    link.watch(app)
+
 Seen with celery 5.7 and redis 8.1: where the broker dies just as a task ends, the failed
 acknowledgement takes the dead connection out of the event loop, so that the consumer never hears
 of the loss and waits on a closed link for ever, heartbeats going on. A failed acknowledgement
@@ -10,11 +13,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import bootsteps
+from celery import Celery, Task, bootsteps
 from celery.worker.request import Request
 
 CHECK_SECONDS = 2.0
-
 
 _sent: list[Any] = []
 """Messages whose acknowledgement was asked for since the last look."""
@@ -28,6 +30,15 @@ class WatchedRequest(Request):
         # The acknowledgement itself comes with the event loop's next turn; where it fails, kombu
         # logs that and goes on.
         _sent.append(self.message)
+
+
+class WatchedTask(Task):
+    Request = "messaging.link:WatchedRequest"
+
+
+def watch(app: Celery[Any]) -> None:
+    """Let the consumers of this application notice what they lost."""
+    app.steps["consumer"].add(ReconnectAfterFailedAck)
 
 
 class ReconnectAfterFailedAck(bootsteps.StartStopStep):

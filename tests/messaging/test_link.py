@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from generator_worker import link
+from messaging import link
 
 
 class Timer:
