@@ -49,7 +49,7 @@ class BadParams(ValueError):
     """The order's params cannot be used."""
 
 
-REFUSALS = (UnknownRelease, BrokenRelease, EmptyBatch, BadParams, CurationError, DeadlyOrder)
+REFUSALS = (UnknownRelease, BrokenRelease, BadParams, CurationError, DeadlyOrder)
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,9 @@ def carry_out(workshop: Workshop, order: GenerateBatch) -> Made | None:
                 f"{workshop.config.worker_name}; its log says how."
             )
         made = _make(workshop, order)
+    except EmptyBatch as empty:
+        # How little a release yields is worth knowing: orders are made larger by it.
+        workshop.reports.failed(order, str(empty), drawn=order.count)
     except REFUSALS as refusal:
         workshop.reports.failed(order, str(refusal))
     except SoftTimeLimitExceeded:

@@ -124,6 +124,9 @@ class BatchFailed(Wire):
     worker: Name
     attempt: int = Field(default=1, ge=1)
     reason: str = Field(max_length=2000)
+    drawn: int = Field(
+        default=0, ge=0, le=MAX_BATCH, description="images drawn, though none was worth keeping"
+    )
 
 
 class BatchReceipt(Wire):

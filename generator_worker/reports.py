@@ -63,13 +63,17 @@ class Reports:
         )
         return self._send(BATCH_DELIVERED, message, INGEST_QUEUE)
 
-    def failed(self, order: GenerateBatch, reason: str) -> bool:
-        return self.refused(order.batch_id, order.attempt, reason)
+    def failed(self, order: GenerateBatch, reason: str, drawn: int = 0) -> bool:
+        return self.refused(order.batch_id, order.attempt, reason, drawn)
 
-    def refused(self, batch_id: UUID, attempt: int, reason: str) -> bool:
+    def refused(self, batch_id: UUID, attempt: int, reason: str, drawn: int = 0) -> bool:
         log.error("Batch %s: %s", batch_id, reason)
         message = BatchFailed(
-            batch_id=batch_id, worker=self._worker, attempt=attempt, reason=reason[:2000]
+            batch_id=batch_id,
+            worker=self._worker,
+            attempt=attempt,
+            reason=reason[:2000],
+            drawn=drawn,
         )
         return self._send(BATCH_FAILED, message)
 

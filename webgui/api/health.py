@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 from kombu import Connection
 
 from webgui.buffer.models import Pool
-from webgui.buffer.replenish import level
+from webgui.buffer.levels import level
 from webgui.fleet.models import Worker
 
 

@@ -20,7 +20,7 @@ from webgui.buffer.claim import Claim, accepted_values, claim
 from webgui.buffer.models import Avatar, Pool, Ticket
 from webgui.buffer.problems import NotFound
 from webgui.buffer.progress import outlook
-from webgui.buffer.replenish import level
+from webgui.buffer.levels import level
 
 from .bodies import demand_json
 from .errors import PROBLEM_TYPE, BadClaim

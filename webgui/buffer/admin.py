@@ -8,7 +8,7 @@ from django.contrib import admin
 
 from .models import Avatar, Batch, Pool, Ticket
 from .provision import save_pool
-from .replenish import level
+from .levels import level
 
 
 class ReadOnly(admin.ModelAdmin):
@@ -45,7 +45,7 @@ class PoolAdmin(admin.ModelAdmin):
 @admin.register(Batch)
 class BatchAdmin(ReadOnly):
     list_display = [
-        "id", "pool", "state", "attempt", "count", "ingested_count", "worker", "ordered_at",
+        "id", "pool", "state", "attempt", "count", "drawn", "ingested_count", "worker", "ordered_at",
         "settled_at", "reason",
     ]  # fmt: skip
     list_filter = ["state", "pool"]

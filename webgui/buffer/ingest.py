@@ -155,7 +155,10 @@ def _write_rows(batch: Batch, pictures: list[Picture]) -> None:
     known = Avatar.objects.filter(digest__in=fresh).values_list("digest", flat=True)
     avatars = [_avatar(batch, fresh[digest]) for digest in fresh.keys() - set(known)]
     changed = Batch.objects.filter(pk=batch.pk, state=Batch.State.DELIVERED).update(
-        state=Batch.State.INGESTED, settled_at=timezone.now(), ingested_count=len(avatars)
+        state=Batch.State.INGESTED,
+        settled_at=timezone.now(),
+        drawn=batch.count,
+        ingested_count=len(avatars),
     )
     if not changed:
         return  # another process was quicker; its rows are these rows

@@ -102,13 +102,21 @@ class Batch(models.Model):
     note = models.CharField(max_length=200, blank=True)
     progress_at = models.DateTimeField(null=True, blank=True)
     settled_at = models.DateTimeField(null=True, blank=True)
+    # Of `drawn` images, curation and ingest kept so many; both 0 until that is known.
+    drawn = models.PositiveIntegerField(default=0)
     ingested_count = models.PositiveIntegerField(default=0)
     reason = models.TextField(blank=True)
 
     class Meta:
         verbose_name_plural = "batches"
         ordering = ["-ordered_at"]
-        indexes = [models.Index(fields=["pool", "state"]), models.Index(fields=["state"])]
+        indexes = [
+            models.Index(fields=["pool", "state"]),
+            models.Index(fields=["state"]),
+            models.Index(
+                fields=["release", "-settled_at"], condition=Q(drawn__gt=0), name="batch_measured"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.id} ({self.state})"

@@ -17,6 +17,7 @@ from webgui.registry.models import Release
 
 from . import tickets
 from .models import Batch, Pool, Ticket
+from .yields import share_kept
 
 DELIVERY_SECONDS = 3.0  # from the last image made to the first one served
 
@@ -99,18 +100,19 @@ def _eta(ticket: Ticket, position: int, batches: list[Batch]) -> tuple[int | Non
     workers = roster.alive().count()
     if not workers:
         return None, "No worker is there right now. It goes on as soon as one is back."
-    pace = roster.seconds_per_image() / workers
-    seconds, brought = 0.0, 0
+    share = share_kept(ticket.pool.release_id)
+    pace = roster.seconds_per_image() * share / workers  # of a draw: workers tell images kept
+    seconds, brought = 0.0, 0.0
     for batch in batches:
         seconds += batch.count * (1 - batch.fraction) * pace
-        brought += batch.count if _fits(batch, ticket) else 0
+        brought += batch.count * share if _fits(batch, ticket) else 0
         if brought >= position:
             break
     else:
         if why := _why_no_more(ticket.pool):
             return None, why
         size = ticket.pool.batch_size
-        seconds += math.ceil((position - brought) / size) * size * pace
+        seconds += math.ceil((position - brought) / (size * share)) * size * pace
     return math.ceil(seconds + DELIVERY_SECONDS), ""
 
 

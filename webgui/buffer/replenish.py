@@ -9,43 +9,25 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, F, Min, Q, QuerySet, Sum
+from django.db.models import Count, F, Min, Q, QuerySet
 from django.utils import timezone
 
-from generator_worker.contract import BatchFailed
+from generator_worker.contract import MAX_BATCH, BatchFailed
 from webgui.fleet import roster
 from webgui.fleet.hearsay import clean
 from webgui.registry.models import Release
 
 from . import inbox, orders, tickets
-from .models import Avatar, Batch, Pool
+from .levels import Level, level
+from .models import Batch, Pool
 from .progress import patience
+from .yields import draws_for, share_kept
 
 SEEDS = 2**53
+# Where few of a release's images are kept, a batch for tags may be so many times larger.
+LARGER_FOR_TAGS = 4
 FIRST_PAUSE, LONGEST_PAUSE = 15, 600  # seconds, after failures in a row
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Level:
-    """How full a pool is, in images."""
-
-    available: int
-    under_way: int  # ordered or delivered
-    waiting: int
-
-    @property
-    def expected(self) -> int:
-        return self.available + self.under_way - self.waiting
-
-
-def level(pool: Pool) -> Level:
-    under_way = Batch.objects.filter(pool=pool, state__in=Batch.UNDER_WAY)
-    return Level(
-        available=Avatar.objects.filter(pool=pool, state=Avatar.State.AVAILABLE).count(),
-        under_way=under_way.aggregate(sum=Sum("count"))["sum"] or 0,
-        waiting=tickets.waiting(pool).count(),
-    )
 
 
 def replenish() -> int:
@@ -129,8 +111,14 @@ def _wish_for_tickets(pool: Pool, fullness: float) -> Wish | None:
         # Where batch after batch brings no such image, the release cannot draw it.
         in_vain = made.filter(ordered_at__gte=row["since"]).count() >= Batch.MAX_ATTEMPTS
         if not coming and not in_vain:
-            return Wish(pool, min(pool.batch_size, max(2, row["many"])), fullness, params)
+            return Wish(pool, _draws_for_tickets(pool, row["many"]), fullness, params)
     return None
+
+
+def _draws_for_tickets(pool: Pool, many: int) -> int:
+    wanted = min(pool.batch_size, many)
+    most = min(MAX_BATCH, LARGER_FOR_TAGS * pool.batch_size)
+    return max(2, draws_for(wanted, share_kept(pool.release_id), most))
 
 
 def _write_order(wish: Wish) -> Batch:
@@ -227,7 +215,7 @@ def refused(message: BatchFailed) -> bool:
     batch = open_batch.first()
     if batch is None:
         return False
-    open_batch.update(worker=message.worker)
+    open_batch.update(worker=message.worker, drawn=message.drawn)
     return give_up(batch, f"{message.worker}: {message.reason}")
 
 

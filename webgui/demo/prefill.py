@@ -6,7 +6,8 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 
-from webgui.buffer.models import Avatar, Batch, Pool
+from webgui.buffer import levels
+from webgui.buffer.models import Batch, Pool
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def look(slug: str) -> Filling:
     making = Batch.objects.filter(pool=pool, state=Batch.State.ORDERED).order_by("-fraction")
     batch = making.first()
     return Filling(
-        available=Avatar.objects.filter(pool=pool, state=Avatar.State.AVAILABLE).count(),
+        available=levels.available(pool),
         drawn=batch.fraction if batch else 0.0,
         note=batch.note if batch else "",
         trouble=pool.trouble,

@@ -12,9 +12,10 @@ from generator_worker.contract import GENERATE_BATCH, BatchFailed, GenerateBatch
 from tests.webgui.making import deliver, make_batch, make_pool, make_release, make_worker, stock
 from webgui.buffer import orders
 from webgui.buffer.claim import claim
+from webgui.buffer.levels import level
 from webgui.buffer.models import Batch, Pool
 from webgui.buffer.progress import patience
-from webgui.buffer.replenish import level, note_trouble, reconcile, refused, replenish
+from webgui.buffer.replenish import note_trouble, reconcile, refused, replenish
 from webgui.fleet.models import Worker
 from webgui.registry.models import Release
 

@@ -1,0 +1,37 @@
+"""How much of what is drawn is worth keeping: measured, and ordered by."""
+
+from __future__ import annotations
+
+from math import comb
+
+from django.db.models import Sum
+
+from .models import Batch
+
+REMEMBERED = 30  # batches
+DOUBT = 4  # images; so many kept ones are taken for granted before there is a measurement
+LEAST = 0.02
+CONFIDENCE = 0.95
+
+
+def share_kept(release_id: int) -> float:
+    """Of the images lately drawn with this release, the share that reached the buffer."""
+    lately = Batch.objects.filter(release=release_id, drawn__gt=0).order_by("-settled_at")
+    seen = lately[:REMEMBERED].aggregate(drawn=Sum("drawn"), kept=Sum("ingested_count"))
+    share = ((seen["kept"] or 0) + DOUBT) / ((seen["drawn"] or 0) + DOUBT)
+    return max(LEAST, min(1.0, share))
+
+
+def draws_for(wanted: int, share: float, most: int) -> int:
+    """How many to draw so that `wanted` are kept, but for one time in twenty; never over `most`."""
+    for draws in range(wanted, most):
+        if _chance_of_fewer(wanted, draws, share) <= 1 - CONFIDENCE:
+            return draws
+    return most
+
+
+def _chance_of_fewer(wanted: int, draws: int, share: float) -> float:
+    """The binomial distribution's lower tail."""
+    return sum(
+        comb(draws, kept) * share**kept * (1 - share) ** (draws - kept) for kept in range(wanted)
+    )
