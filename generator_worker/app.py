@@ -18,7 +18,6 @@ from generator_worker.outbox import Outbox
 from generator_worker.reports import Reports
 from messaging import link
 
-
 config = Config.from_env()
 app: Celery[Any] = Celery("generator_worker", broker=config.broker_url, task_cls=link.WatchedTask)
 link.watch(app)

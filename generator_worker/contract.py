@@ -33,6 +33,11 @@ HEARTBEAT = "fleet.heartbeat"
 # broker must use the same: the shortest wins.
 VISIBILITY_TIMEOUT = 3600
 
+# Near-duplicates: pictures are compared as LOOK_GRID × LOOK_GRID mean colours, and differ if some
+# cell's red, green or blue does by MIN_DISTANCE (of 255), unless their release says otherwise.
+LOOK_GRID = 16
+MIN_DISTANCE = 12.0
+
 MANIFEST_NAME = "manifest.json"
 MAX_BATCH = 512
 

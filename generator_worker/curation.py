@@ -1,4 +1,4 @@
-"""Which drafts are worth keeping: the critic's score, safety, and no near-duplicates.
+"""Which drafts are worth keeping: the critic's score, safety, and no near-duplicates in a batch.
 
 Runs on drafts, before the costly upscale.
 """
@@ -13,8 +13,7 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-GRID = 16
-"""A picture is compared as a GRID x GRID x 3 array of mean colours."""
+from generator_worker.contract import LOOK_GRID, MIN_DISTANCE
 
 
 class CurationError(ValueError):
@@ -26,7 +25,7 @@ class Thresholds:
     min_score: float = 0.7
     """The critic calls a picture benign from here on."""
     max_unsafe: float = 0.5
-    min_distance: float = 12.0
+    min_distance: float = MIN_DISTANCE
     """Two pictures differ if the mean colour of some cell differs by this (of 255)."""
 
     @classmethod
@@ -84,10 +83,10 @@ class Curator:
 
 
 def fingerprint(image: Image.Image) -> np.ndarray:
-    """Perceptual hash: mean colours of a coarse grid, shape (GRID, GRID, 3), 0 to 255.
+    """Perceptual hash: mean colours of a coarse grid, shape (LOOK_GRID, LOOK_GRID, 3), 0 to 255.
 
     Aligned faces share their outline, so hashes of brightness steps (dHash and kin) call all of
     them alike; mean colours tell hair, skin, eyes and mouth apart and forgive noise.
     """
-    small = image.convert("RGB").resize((GRID, GRID), Image.Resampling.BOX)
+    small = image.convert("RGB").resize((LOOK_GRID, LOOK_GRID), Image.Resampling.BOX)
     return np.asarray(small, dtype=np.float32)

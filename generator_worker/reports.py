@@ -80,9 +80,7 @@ class Reports:
     def heartbeat(self, beat: Heartbeat) -> bool:
         return self._send(HEARTBEAT, beat, expires=STALE_SECONDS)
 
-    def _send(
-        self, task: str, message: Wire, queue: str = SERVER_QUEUE, **options: Any
-    ) -> bool:
+    def _send(self, task: str, message: Wire, queue: str = SERVER_QUEUE, **options: Any) -> bool:
         try:
             self._sender.send_task(
                 task,

@@ -138,6 +138,7 @@ def test_unusable_params_are_refused_and_named(workshop, post, params, says):
 def test_a_batch_of_which_nothing_is_left_is_refused_with_the_counts(workshop, post):
     reason = refusal(workshop, post, order(count=1, base_seed=1007))
     assert "kept none of 1 images (1 below the critic's threshold)" in reason
+    assert post.named(BATCH_FAILED)[0]["drawn"] == 1
 
 
 def test_a_fault_of_the_model_is_told_with_its_kind(workshop, post, release, monkeypatch):

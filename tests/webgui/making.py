@@ -41,9 +41,7 @@ def release_manifest(name: str = "toon", **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def make_release(
-    name: str = "toon", state: str = Release.State.ACTIVE, **manifest: Any
-) -> Release:
+def make_release(name: str = "toon", state: str = Release.State.ACTIVE, **manifest: Any) -> Release:
     return Release.objects.create(
         digest=hashlib.sha256(name.encode()).hexdigest(),
         name=name,

@@ -11,8 +11,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 from kombu import Connection
 
-from webgui.buffer.models import Pool
 from webgui.buffer.levels import level
+from webgui.buffer.models import Pool
 from webgui.fleet.models import Worker
 
 

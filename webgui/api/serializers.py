@@ -117,7 +117,9 @@ class TicketSerializer(serializers.Serializer):
 
 class PoolSerializer(serializers.ModelSerializer):
     release = serializers.CharField(source="release.digest", read_only=True)
-    available = serializers.IntegerField(help_text="Ready to be claimed; from 10,000 on an estimate.")
+    available = serializers.IntegerField(
+        help_text="Ready to be claimed; from 10,000 on an estimate."
+    )
     under_way = serializers.IntegerField(help_text="Ordered from workers.")
     waiting = serializers.IntegerField(help_text="Tickets in line.")
     tags = serializers.SerializerMethodField(help_text="Tags offered, by group.")

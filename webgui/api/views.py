@@ -17,10 +17,10 @@ from rest_framework.views import APIView
 from webgui.accounts.visitor import client_of
 from webgui.buffer import renditions, tickets
 from webgui.buffer.claim import Claim, accepted_values, claim
+from webgui.buffer.levels import level
 from webgui.buffer.models import Avatar, Pool, Ticket
 from webgui.buffer.problems import NotFound
 from webgui.buffer.progress import outlook
-from webgui.buffer.levels import level
 
 from .bodies import demand_json
 from .errors import PROBLEM_TYPE, BadClaim

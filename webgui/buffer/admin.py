@@ -6,9 +6,9 @@ from typing import Any
 
 from django.contrib import admin
 
+from .levels import level
 from .models import Avatar, Batch, Pool, Ticket
 from .provision import save_pool
-from .levels import level
 
 
 class ReadOnly(admin.ModelAdmin):
@@ -45,8 +45,8 @@ class PoolAdmin(admin.ModelAdmin):
 @admin.register(Batch)
 class BatchAdmin(ReadOnly):
     list_display = [
-        "id", "pool", "state", "attempt", "count", "drawn", "ingested_count", "worker", "ordered_at",
-        "settled_at", "reason",
+        "id", "pool", "state", "attempt", "count", "drawn", "ingested_count", "worker",
+        "ordered_at", "settled_at", "reason",
     ]  # fmt: skip
     list_filter = ["state", "pool"]
     list_select_related = ["pool"]

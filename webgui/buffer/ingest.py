@@ -21,7 +21,7 @@ from django.utils import timezone
 from generator_worker.contract import Manifest
 from webgui.fleet.hearsay import clean
 
-from . import inbox, orders, replenish, tickets
+from . import inbox, likeness, orders, replenish, tickets
 from .models import Avatar, AvatarTag, Batch, Pool
 from .pictures import Picture, Staging, reencode
 
@@ -104,7 +104,7 @@ def _settle(delivery: inbox.Delivery, worker: str) -> Outcome:
         delivery.check_names(manifest)
         with Staging(batch_id) as staging:
             pictures = [
-                staging.add(listed, reencode(delivery.read_image(listed), listed))
+                staging.add(listed, *reencode(delivery.read_image(listed), listed))
                 for listed in manifest.images
             ]
             staging.publish(pictures)
@@ -151,9 +151,8 @@ def _commit(batch: Batch, pictures: list[Picture]) -> None:
 
 def _write_rows(batch: Batch, pictures: list[Picture]) -> None:
     pool = Pool.objects.select_for_update(no_key=True, of=("self",)).get(pk=batch.pool_id)
-    fresh = {picture.digest: picture for picture in pictures}
-    known = Avatar.objects.filter(digest__in=fresh).values_list("digest", flat=True)
-    avatars = [_avatar(batch, fresh[digest]) for digest in fresh.keys() - set(known)]
+    fresh = _unseen(pool, batch, pictures)
+    avatars = {_avatar(batch, picture): picture.look for picture in fresh}
     changed = Batch.objects.filter(pk=batch.pk, state=Batch.State.DELIVERED).update(
         state=Batch.State.INGESTED,
         settled_at=timezone.now(),
@@ -171,11 +170,24 @@ def _write_rows(batch: Batch, pictures: list[Picture]) -> None:
         ],
         batch_size=200,
     )
+    likeness.remember(pool, avatars)
     tickets.serve(pool)
     if avatars:
         replenish.clear_trouble(pool)
     elif not batch.params:
         replenish.note_trouble(pool, f"Batch {batch.pk} brought no new image.")
+
+
+def _unseen(pool: Pool, batch: Batch, pictures: list[Picture]) -> list[Picture]:
+    """Neither known already nor much like one that is. Files of the others are pruned some day."""
+    by_digest = {picture.digest: picture for picture in pictures}
+    known = set(Avatar.objects.filter(digest__in=by_digest).values_list("digest", flat=True))
+    new = [picture for digest, picture in by_digest.items() if digest not in known]
+    distance = likeness.distance_of(batch.release.manifest.get("params", {}))
+    fresh = likeness.unlike(pool, new, distance)
+    if double := len(pictures) - len(fresh):
+        log.info("Batch %s: %d of %d the pool has had before", batch.pk, double, len(pictures))
+    return fresh
 
 
 def _avatar(batch: Batch, picture: Picture) -> Avatar:

@@ -186,6 +186,32 @@ class AvatarTag(models.Model):
         return self.tag
 
 
+class Look(models.Model):
+    """What an avatar looks like from afar, for finding near-duplicates. Outlives the claim."""
+
+    avatar = models.OneToOneField(
+        Avatar, on_delete=models.CASCADE, primary_key=True, related_name="look"
+    )
+    grid = models.BinaryField()  # see `likeness.look_of`
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class LookKey(models.Model):
+    """One of the keys under which a look is filed; those much alike mostly share one."""
+
+    look = models.ForeignKey(Look, on_delete=models.CASCADE, related_name="keys")
+    pool = models.ForeignKey(Pool, on_delete=models.CASCADE, related_name="+", db_index=False)
+    value = models.BigIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["pool", "value", "id"])]
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
 class Ticket(models.Model):
     """A claim that waits on an empty buffer; served at ingest, first come, first served.
 

@@ -23,6 +23,7 @@ from PIL import Image
 from generator_worker.contract import ManifestImage
 
 from .inbox import Refused
+from .likeness import look_of
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 DECODING_FAULTS = (
@@ -46,11 +47,12 @@ class Picture:
 
     listed: ManifestImage
     digest: str
+    look: bytes  # from afar; see `likeness`
     bytes: int
 
 
-def reencode(data: bytes, listed: ManifestImage) -> bytes:
-    """The picture alone as a fresh PNG: whatever else the file carried is left behind."""
+def reencode(data: bytes, listed: ManifestImage) -> tuple[bytes, bytes]:
+    """The picture alone as a fresh PNG, without whatever else the file carried; and its look."""
     _check_header(data, listed)
     try:
         # verify() finds broken chunks but not short pixel data, load() the other way round.
@@ -66,7 +68,7 @@ def reencode(data: bytes, listed: ManifestImage) -> bytes:
     clean.info.clear()
     out = io.BytesIO()
     clean.save(out, "PNG")
-    return out.getvalue()
+    return out.getvalue(), look_of(clean)
 
 
 def _check_header(data: bytes, listed: ManifestImage) -> None:
@@ -108,13 +110,13 @@ class Staging:
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def add(self, listed: ManifestImage, data: bytes) -> Picture:
+    def add(self, listed: ManifestImage, data: bytes, look: bytes) -> Picture:
         digest = hashlib.sha256(data).hexdigest()
         with (self.folder / digest).open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        return Picture(listed, digest, len(data))
+        return Picture(listed, digest, look, len(data))
 
     def publish(self, pictures: list[Picture]) -> None:
         """Move them to their places for good. What is there already has the same bytes."""

@@ -150,7 +150,16 @@ def generator(plan: Plan) -> Service:
 def web(plan: Plan) -> Service:
     fd = plan.web.fileno()
     argv = [sys.executable, "-m", "gunicorn", "webgui.config.wsgi:application"]
-    argv += ["--bind", f"fd://{fd}", "--worker-class", "gthread", "--workers", "1", "--threads", "8"]
+    argv += [
+        "--bind",
+        f"fd://{fd}",
+        "--worker-class",
+        "gthread",
+        "--workers",
+        "1",
+        "--threads",
+        "8",
+    ]
     argv += ["--graceful-timeout", "3", "--no-control-socket"]
     argv += ["--access-logfile", "-", "--log-level", "warning"]
     return Service("the web server", argv, plan.server_env, plan.log("web"), fds=(fd,))

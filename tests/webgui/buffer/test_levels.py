@@ -34,7 +34,9 @@ class TestAvailable:
         stock(pool, 3000)
         for _ in range(200):  # claims leave gaps: the estimate must not mind
             claim(client="visitor:a")
-        with CaptureQueriesContext(connection, ) as asked:
+        with CaptureQueriesContext(
+            connection,
+        ) as asked:
             assert available(pool) == pytest.approx(2800, rel=0.2)
         assert all("LIMIT" in query["sql"] for query in asked)
 
@@ -95,8 +97,9 @@ class TestShareKept:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "share", "draws"), [(1, 1.0, 1), (3, 1.0, 3), (1, 0.56, 4), (2, 0.56, 7), (1, 0.02, 32)]
-)  # fmt: skip
+    ("wanted", "share", "draws"),
+    [(1, 1.0, 1), (3, 1.0, 3), (1, 0.56, 4), (2, 0.56, 7), (1, 0.02, 32)],
+)
 def test_enough_is_drawn_but_for_one_time_in_twenty(wanted: int, share: float, draws: int) -> None:
     assert draws_for(wanted, share, most=32) == draws
 
