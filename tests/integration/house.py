@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -75,8 +76,12 @@ class House:
         return done.stdout
 
     def rows(self, sql: str, *arguments: Any) -> list[tuple]:
-        with sqlite3.connect(self.home / "db.sqlite3", timeout=20) as database:
+        with contextlib.closing(self.database()) as database:
             return database.execute(sql, arguments).fetchall()
+
+    def database(self) -> sqlite3.Connection:
+        """Where each statement is a transaction of its own, unless one is begun."""
+        return sqlite3.connect(self.home / "db.sqlite3", timeout=20, isolation_level=None)
 
     def open_pool(self, slug: str, bundle: Path, images: int, batch_size: int) -> None:
         """A pool that wants so many images, and so has them ordered within seconds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -93,6 +94,40 @@ def test_a_broker_killed_mid_batch_is_got_over(house: House, bundle: Path):
     house.open_pool("after", bundle, images=4, batch_size=4)
     house.wait("4 avatars of the next order", lambda: house.available("after") == 4, 60)
     house.wait("an empty outbox", lambda: not house.outbox.waiting(), 90)
+
+
+def heartbeats_go_on(house: House, seconds: float = 30) -> None:
+    before = house.rows("SELECT last_seen FROM fleet_worker")
+    house.wait(
+        "a heartbeat", lambda: house.rows("SELECT last_seen FROM fleet_worker") != before, seconds
+    )
+
+
+def test_a_long_ingest_delays_no_heartbeat_and_no_order(house: House, bundle: Path):
+    ingest = house.child("ingest")
+    os.kill(ingest, signal.SIGSTOP)  # as if it were busy for long
+    try:
+        house.open_pool("long-ingest", bundle, images=8, batch_size=4)
+        inbox = house.home / "sftp" / "inbox" / "new"
+        house.wait("two deliveries in the inbox", lambda: len(list(inbox.iterdir())) == 2, 60)
+        heartbeats_go_on(house)
+        assert house.available("long-ingest") == 0
+    finally:
+        os.kill(ingest, signal.SIGCONT)
+    house.wait("8 avatars", lambda: house.available("long-ingest") == 8)
+
+
+def test_a_broker_that_dies_as_the_servers_task_ends_is_got_over(house: House):
+    """The moment at which Celery's consumer can go deaf for ever: see messaging/link.py."""
+    with contextlib.closing(house.database()) as database:
+        database.execute("BEGIN IMMEDIATE")  # the server's tasks wait for the database
+        time.sleep(3)
+        os.kill(house.pid("broker"), signal.SIGSTOP)
+    time.sleep(1)  # the task ends, its acknowledgement gets no answer
+    house.kill("broker")
+    house.start("broker")
+    heartbeats_go_on(house, 60)
+    heartbeats_go_on(house)
 
 
 def test_nothing_was_lost_or_doubled(house: House):

@@ -1,9 +1,11 @@
 """A failed acknowledgement ends the consumer's loop, a late one does not."""
 
+import importlib
 from types import SimpleNamespace
 
 import pytest
 
+from generator_worker.contract import GENERATE_BATCH, HEARTBEAT
 from messaging import link
 
 
@@ -42,3 +44,15 @@ def test_what_is_not_makes_the_consumer_connect_anew_once(timer):
     with pytest.raises(ConnectionResetError, match="did not reach the broker"):
         timer.call()
     timer.call()
+
+
+@pytest.mark.parametrize(
+    ("module", "task"),
+    [("webgui.config.celery", HEARTBEAT), ("generator_worker.tasks", GENERATE_BATCH)],
+)
+def test_both_sides_are_watched(module, task):
+    app = importlib.import_module(module).app
+    app.loader.import_default_modules()
+    assert link.ReconnectAfterFailedAck in app.steps["consumer"]
+    assert app.tasks[task].Request == "messaging.link:WatchedRequest"
+    assert app.conf.broker_connection_max_retries is None

@@ -37,6 +37,7 @@ def tick(task: str, seconds: float, queue: str = SERVER_QUEUE) -> dict[str, Any]
 app.conf.update(
     broker_url=settings.BROKER_URL,
     broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,  # it comes back some day
     broker_transport_options={
         "visibility_timeout": settings.VISIBILITY_TIMEOUT,
         "unacked_restore_interval": 5,
