@@ -55,6 +55,22 @@ def test_click_see_download_reload_find(scene: Any, visit: Any, width: int) -> N
     assert kept.evaluate("img => img.naturalWidth") == 256
 
 
+@pytest.mark.parametrize("width", [320, 1440])
+def test_many_traits_push_nothing_out_of_place(scene: Any, visit: Any, width: int) -> None:
+    scene.order("beat")
+    page = visit("/", width=width)
+    page.get_by_text("Choose traits").click()
+    for label, tag in (("Hair colour", "pink hair"), ("Mouth", "smiling")):
+        page.get_by_label(label).select_option(tag)
+    page.locator(".chosen").evaluate("el => el.textContent = 'pink hair, '.repeat(20)")
+    page.get_by_text("Choose traits").click()
+    right_edges = "['.desk form > *', '.cabin'].map(s => Math.max(...Array.from("
+    right_edges += "document.querySelectorAll(s), el => el.getBoundingClientRect().right)))"
+    desk, cabin = page.evaluate(right_edges)
+    assert desk <= width and (width == 320 or desk <= cabin - 500)
+    assert page.locator("summary .chosen").evaluate("el => el.clientHeight") < 40
+
+
 def test_each_click_brings_another_and_the_strip_grows(scene: Any, visit: Any) -> None:
     scene.deliver(["pink hair"], ["black hair"], ["blond hair"])
     page = visit("/")

@@ -85,13 +85,19 @@ def outlook(ticket: Ticket) -> Outlook:
         position=position,
         eta_seconds=eta,
         progress=round(now_made.fraction, 3) if now_made else 0.0,
-        note=in_the_way or (now_made.note if now_made else ""),
+        note=in_the_way or (now_made.note if now_made else "") or _busy_with(batches),
     )
 
 
 def _fits(batch: Batch, ticket: Ticket) -> bool:
     """Whether the batch is sure to bring what the ticket waits for, and not by chance alone."""
     return set(ticket.tags) <= set(batch.tags)
+
+
+def _busy_with(batches: list[Batch]) -> str:
+    """What holds up a batch that is not begun."""
+    busy = any(0 < batch.fraction < 1 for batch in batches)
+    return "A worker finishes another batch first." if busy else ""
 
 
 def _eta(ticket: Ticket, position: int, batches: list[Batch]) -> tuple[int | None, str]:
