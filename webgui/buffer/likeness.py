@@ -6,7 +6,7 @@ measure is the same: the mean colours of a coarse grid, alike if no cell differs
 Not every earlier grid can be looked at, so each is filed under a few keys. A key says of some
 cells, picked at random once for all, whether they are brighter than thresholds picked likewise.
 Pictures that differ little seldom lie on two sides of a threshold, so that they share at least
-one of their keys; others share one about twice in a thousand pairs (measured on aligned faces).
+one of their keys; others share one about once in a thousand pairs (measured on aligned faces).
 Of those the newest are compared cell by cell.
 
 Locality-sensitive hashing: Indyk and Motwani, "Approximate nearest neighbors", STOC 1998.
