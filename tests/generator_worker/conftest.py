@@ -21,12 +21,14 @@ class Post:
     """Where reports go in tests: the Celery application's one method that they use."""
 
     sent: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    queues: dict[str, str] = field(default_factory=dict)
     broken: Exception | None = None
 
     def send_task(self, name: str, **options: Any) -> None:
         if self.broken:
             raise self.broken
         self.sent.append((name, options["kwargs"]["message"]))
+        self.queues[name] = options["queue"]
 
     def named(self, name: str) -> list[dict[str, Any]]:
         return [message for sent, message in self.sent if sent == name]

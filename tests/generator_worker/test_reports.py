@@ -21,6 +21,11 @@ def test_messages_follow_the_contract(reports, post):
     assert reports.delivered(manifest(batch_id))
     reports.progress(batch_id, 1.0000001, "n" * 300)
     assert [name for name, _ in post.sent] == [BATCH_FAILED, BATCH_DELIVERED, BATCH_PROGRESS]
+    assert post.queues == {
+        BATCH_FAILED: "server",
+        BATCH_DELIVERED: "ingest",
+        BATCH_PROGRESS: "server",
+    }
     failed = BatchFailed.read(post.named(BATCH_FAILED)[0])
     assert (failed.batch_id, failed.attempt, len(failed.reason)) == (batch_id, 2, 2000)
     assert BatchProgress.read(post.named(BATCH_PROGRESS)[0]).fraction == 1
