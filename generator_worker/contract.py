@@ -18,7 +18,7 @@ CONTRACT = 1
 # Celery queue names. A worker also listens on `worker_queue(name)` for what is meant for it alone.
 GENERATE_QUEUE = "generate"
 SERVER_QUEUE = "server"
-# Apart from the server's other work: taking in a delivery is long, a heartbeat must be read soon.
+# Apart from the server's other work: what is taken in takes long, a heartbeat must be read soon.
 INGEST_QUEUE = "ingest"
 
 # Celery task names: the sender of a message imports nothing of the receiver.

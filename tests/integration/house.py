@@ -46,8 +46,12 @@ class House:
 
     def child(self, name: str) -> int:
         """The pool's process of a Celery worker."""
+        return self.children(name)[0]
+
+    def children(self, name: str) -> list[int]:
         main = self.pid(name)
-        return int(Path(f"/proc/{main}/task/{main}/children").read_text().split()[0])
+        listed = Path(f"/proc/{main}/task/{main}/children").read_text()
+        return [int(pid) for pid in listed.split()]
 
     def kill(self, name: str) -> None:
         os.kill(self.pid(name), signal.SIGKILL)

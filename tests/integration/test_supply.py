@@ -104,8 +104,9 @@ def heartbeats_go_on(house: House, seconds: float = 30) -> None:
 
 
 def test_a_long_ingest_delays_no_heartbeat_and_no_order(house: House, bundle: Path):
-    ingest = house.child("ingest")
-    os.kill(ingest, signal.SIGSTOP)  # as if it were busy for long
+    busy = house.children("ingest")
+    for pid in busy:
+        os.kill(pid, signal.SIGSTOP)  # as if it were at something long
     try:
         house.open_pool("long-ingest", bundle, images=8, batch_size=4)
         inbox = house.home / "sftp" / "inbox" / "new"
@@ -113,7 +114,8 @@ def test_a_long_ingest_delays_no_heartbeat_and_no_order(house: House, bundle: Pa
         heartbeats_go_on(house)
         assert house.available("long-ingest") == 0
     finally:
-        os.kill(ingest, signal.SIGCONT)
+        for pid in busy:
+            os.kill(pid, signal.SIGCONT)
     house.wait("8 avatars", lambda: house.available("long-ingest") == 8)
 
 

@@ -131,13 +131,14 @@ def server_worker(plan: Plan) -> Service:
 
 
 def ingest_worker(plan: Plan) -> Service:
-    argv = _server_celery(INGEST_QUEUE)
+    # Two: one may be inspecting a large checkpoint.
+    argv = _server_celery(INGEST_QUEUE, processes=2)
     return Service("the ingest worker", argv, plan.server_env, plan.log("ingest-worker"))
 
 
-def _server_celery(queue: str) -> list[str]:
+def _server_celery(queue: str, processes: int = 1) -> list[str]:
     argv = [sys.executable, "-m", "celery", "-A", "webgui.config.celery", "worker"]
-    argv += ["--queues", queue, "--hostname", f"{queue}@demo", "--concurrency", "1"]
+    argv += ["--queues", queue, "--hostname", f"{queue}@demo", "--concurrency", str(processes)]
     return [*argv, "--loglevel", "INFO", "--without-gossip", "--without-mingle",
             "--without-heartbeat"]  # fmt: skip
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from uuid import UUID
 
-from generator_worker.contract import SERVER_QUEUE
+from generator_worker.contract import INGEST_QUEUE
 
 INSPECT = "registry.inspect"
 log = logging.getLogger(__name__)
@@ -19,6 +19,6 @@ def ring_inspection(checkpoint_id: UUID) -> None:
 
     message = {"checkpoint_id": str(checkpoint_id)}
     try:
-        app.send_task(INSPECT, kwargs={"message": message}, queue=SERVER_QUEUE, retry=False)
+        app.send_task(INSPECT, kwargs={"message": message}, queue=INGEST_QUEUE, retry=False)
     except Exception as error:  # whatever the transport raises: kombu wraps only some of it
         log.warning("Inspection of %s not announced: %s", checkpoint_id, error)
