@@ -20,6 +20,13 @@ import django
 django.setup()
 
 from django.conf import settings  # noqa: E402
+from django.contrib.auth import (  # noqa: E402
+    BACKEND_SESSION_KEY,
+    HASH_SESSION_KEY,
+    SESSION_KEY,
+)
+from django.contrib.auth.models import User  # noqa: E402
+from django.contrib.sessions.backends.db import SessionStore  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.utils import timezone  # noqa: E402
 from PIL import Image, ImageDraw  # noqa: E402
@@ -29,7 +36,8 @@ from webgui.buffer import ingest  # noqa: E402
 from webgui.buffer.models import Avatar, Batch, ClaimKey, Pool, Ticket  # noqa: E402
 from webgui.fleet import roster  # noqa: E402
 from webgui.fleet.models import Worker  # noqa: E402
-from webgui.registry.models import Release  # noqa: E402
+from webgui.registry import inspection  # noqa: E402
+from webgui.registry.models import Checkpoint, Release  # noqa: E402
 
 HAIR = {"pink hair": "#e0628a", "black hair": "#22202a", "blond hair": "#e3b95b"}
 MOUTH = {"smiling": 0, "sad": 180}
@@ -125,7 +133,7 @@ def clear() -> dict[str, Any]:
     """An empty buffer and no worker: the scene every test starts from."""
     Ticket.objects.filter(state=Ticket.State.WAITING).update(state=Ticket.State.EXPIRED)
     Ticket.objects.filter(state=Ticket.State.SERVED).delete()
-    for rows in (Worker, ClaimKey, Avatar, Batch):
+    for rows in (Worker, ClaimKey, Avatar, Batch, Checkpoint):
         rows.objects.all().delete()
     Pool.objects.exclude(slug="toon").delete()
     shutil.rmtree(settings.SFTP_ROOT / "inbox" / "new", ignore_errors=True)
@@ -134,6 +142,29 @@ def clear() -> dict[str, Any]:
 
 def available() -> dict[str, Any]:
     return {"count": Avatar.objects.filter(state=Avatar.State.AVAILABLE).count()}
+
+
+def staff() -> dict[str, Any]:
+    """An administrator's session."""
+    user, _ = User.objects.get_or_create(username="keeper", defaults={"is_staff": True})
+    session = SessionStore()
+    session[SESSION_KEY] = str(user.pk)
+    session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session.create()
+    return {"cookie": settings.SESSION_COOKIE_NAME, "value": session.session_key}
+
+
+def inspect() -> dict[str, Any]:
+    """The real inspection of all that waits for it, one after the other."""
+    for row in Checkpoint.objects.filter(state=Checkpoint.State.INSPECTING):
+        inspection.inspect(row.pk)
+    return {"states": list(Checkpoint.objects.values_list("state", flat=True))}
+
+
+def checkpoint(**fields: Any) -> dict[str, Any]:
+    """A row as inspection would have left it."""
+    return {"id": str(Checkpoint.objects.create(**fields).pk)}
 
 
 def _ordered(where: Pool, count: int) -> Batch:
@@ -170,6 +201,9 @@ ORDERS: dict[str, Callable[..., dict[str, Any]]] = {
     "beat": beat,
     "clear": clear,
     "available": available,
+    "staff": staff,
+    "inspect": inspect,
+    "checkpoint": checkpoint,
 }
 
 

@@ -54,3 +54,38 @@ def test_no_serious_violation(scene: Any, visit: Any, width: int, scheme: str) -
         page.goto(path)
         found[path] = serious(page)
     assert found == {state: [] for state in found}
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(320, "dark"), (1440, "light")])
+def test_no_serious_violation_for_administrators(
+    scene: Any, visit: Any, width: int, scheme: str
+) -> None:
+    session = scene.order("staff")
+    cookie = {"name": session["cookie"], "value": session["value"], "path": "/"}
+    page = visit(
+        "/manage/checkpoints/",
+        width=width,
+        color_scheme=scheme,
+        bypass_csp=True,
+        storage_state={"cookies": [{**cookie, "domain": "127.0.0.1"}], "origins": []},
+    )
+    found = {"empty": serious(page)}
+    good = scene.order("checkpoint", name="toon.pkl", size=5, state="ready", kind="stylegan2")
+    bad = scene.order(
+        "checkpoint", name="x" * 200, size=5, state="unsupported", reason="This is a PNG picture."
+    )
+    for name, path in {
+        "shelf": "/manage/checkpoints/",
+        "ready": f"/manage/checkpoints/{good['id']}/",
+        "unsupported": f"/manage/checkpoints/{bad['id']}/",
+        "upload": "/manage/checkpoints/upload/",
+    }.items():
+        page.goto(path)
+        found[name] = serious(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+    page.locator("#files").set_input_files(
+        [{"name": "a.pt", "mimeType": "", "buffer": b"junk" * 9}]
+    )
+    expect(page.locator(".upload")).to_have_attribute("data-state", "inspecting")
+    found["uploaded"] = serious(page)
+    assert found == {state: [] for state in found}

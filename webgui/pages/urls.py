@@ -1,10 +1,13 @@
 from django.urls import path
 
-from . import views
+from . import checkpoints, views
 
 urlpatterns = [
     path("", views.home, name="home"),
     path("avatars/<uuid:avatar_id>/", views.avatar, name="avatar"),
     path("tickets/<uuid:ticket_id>/", views.ticket, name="ticket"),
     path("about/", views.about, name="about"),
+    path("manage/checkpoints/", checkpoints.shelf, name="checkpoints"),
+    path("manage/checkpoints/upload/", checkpoints.upload, name="upload"),
+    path("manage/checkpoints/<uuid:checkpoint_id>/", checkpoints.report, name="checkpoint"),
 ]

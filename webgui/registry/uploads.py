@@ -52,7 +52,8 @@ def find(upload_id: UUID) -> Upload:
 
 
 def begin(announced: Announcement, user: Any) -> Upload:
-    """A new upload at offset 0, or a whole one where the announced digest is known."""
+    """A new upload at offset 0. Where the announced digest is known, one that is whole, or the
+    half-done one of the same file: whoever chooses the file again goes on where it stands."""
     limit = settings.UPLOAD_MAX_MIB * MIB
     if announced.length > limit:
         raise FileTooLarge(
@@ -61,9 +62,8 @@ def begin(announced: Announcement, user: Any) -> Upload:
         )
     if announced.sha256 and not SHA256.match(announced.sha256):
         raise BadUpload("sha256 in Upload-Metadata must be 64 hexadecimal digits in lower case.")
-    known = Checkpoint.objects.filter(sha256=announced.sha256).first() if announced.sha256 else None
-    if known is not None and known.size == announced.length:
-        return _upload(known, announced, offset=known.size)
+    if (standing := _known(announced) or _half_done(announced)) is not None:
+        return standing
     _need_room(announced.length)
     name = _bare(announced.name) or "unnamed"
     with transaction.atomic():
@@ -159,6 +159,22 @@ def _need_room(length: int) -> None:
             f"The disk has {free // MIB} MiB left, too little for this file of "
             f"{length // MIB} MiB: make room first."
         )
+
+
+def _known(announced: Announcement) -> Upload | None:
+    if not announced.sha256:
+        return None
+    same = Checkpoint.objects.filter(sha256=announced.sha256, size=announced.length).first()
+    return _upload(same, announced, offset=announced.length) if same else None
+
+
+def _half_done(announced: Announcement) -> Upload | None:
+    if not announced.sha256:
+        return None
+    same = Upload.objects.select_related("checkpoint").filter(
+        announced=announced.sha256, length=announced.length, checkpoint__state=State.UPLOADING
+    )
+    return same.order_by("-offset").first()
 
 
 def _upload(checkpoint: Checkpoint, announced: Announcement, offset: int = 0) -> Upload:

@@ -61,7 +61,8 @@ class UploadsView(TusResource):
         description=(
             "tus 1.0's creation. With the file's `sha256` in the metadata, one that is here "
             "already is not sent again: the answer names it in `Checkpoint`, and the upload "
-            "stands at its end."
+            "stands at its end. One that is half here is gone on with. Either way the answer's "
+            "`Upload-Offset` tells where to begin."
         ),
         request=None,
         parameters=[

@@ -193,6 +193,18 @@ def test_a_known_file_is_not_sent_twice(tus: Tus) -> None:
     assert Checkpoint.objects.count() == 1
 
 
+def test_a_file_that_is_half_here_is_gone_on_with(tus: Tus) -> None:
+    """By whoever announces the same digest: after a lost script, or in another browser."""
+    sha256 = hashlib.sha256(DATA).hexdigest()
+    url = tus.begun(len(DATA), filename="hat.pkl", sha256=sha256)
+    tus.send(url, 0, DATA[:1000])
+    again = tus.begin(len(DATA), filename="hat (1).pkl", sha256=sha256)
+    assert (again.status_code, again["Location"], again["Upload-Offset"]) == (201, url, "1000")
+    tus.begun(len(DATA) + 1, sha256=sha256)  # no such file can be
+    assert Checkpoint.objects.count() == 2
+    assert tus.report(tus.send(url, 1000, DATA[1000:])["Checkpoint"])["sha256"] == sha256
+
+
 def test_a_file_found_to_be_known_is_not_kept_twice(tus: Tus, settings) -> None:
     known = tus.whole(DATA, filename="first.pkl")
     url = tus.begun(len(DATA), filename="second.pkl")
