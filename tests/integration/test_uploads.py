@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +18,7 @@ import requests
 from tusclient.client import TusClient
 from tusclient.exceptions import TusUploadFailed
 
-from tests.integration.upload_server import UploadServer, Wire, running, sampled
+from tests.integration.upload_server import ROOT, UploadServer, Wire, running, sampled
 
 MIB = 2**20
 
@@ -146,3 +149,24 @@ def test_refusals_reach_the_client(server: UploadServer, tmp_path: Path) -> None
         uploader.upload_chunk()
     assert refusal.value.status_code == 409
     assert b"wrong_offset" in refusal.value.response_content
+
+
+def test_the_documented_script(server: UploadServer, tmp_path: Path) -> None:
+    """As a reader would run it; the server's worker, here ourselves, inspects meanwhile."""
+    page = (ROOT / "docs" / "checkpoints-upload.md").read_text()
+    script = page.partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "script.py").write_text(script)
+    sha256 = make_file(tmp_path / "hat.pt", 20, seed=5)
+    command = [sys.executable, tmp_path / "script.py", f"http://127.0.0.1:{server.port}"]
+    process = subprocess.Popen(
+        [*command, tmp_path / "hat.pt"],
+        env={**os.environ, "TOKEN": server.token},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    inspect = "from webgui.registry import models as m, inspection as i\n"
+    inspect += f"for row in m.Checkpoint.objects.filter(sha256={sha256!r}): i.inspect(row.pk)"
+    while process.poll() is None:
+        server.manage("shell", "--no-imports", "-c", inspect)
+    assert process.stdout is not None
+    assert process.stdout.read().startswith("unsupported  This is a file of an unknown kind")

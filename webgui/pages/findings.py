@@ -45,7 +45,7 @@ WORDS: dict[str, Word] = {
     },
     State.CORRUPT: {
         "name": "Corrupt",
-        "what": "The file is damaged. It was removed; upload a whole copy.",
+        "what": "The file is damaged, or could not be read in time. Upload a whole copy.",
         "mood": "bad",
     },
     State.UNSAFE: {
@@ -63,6 +63,7 @@ KINDS = {
     "stylegan2": "StyleGAN2 generator",
     "base": "Stable Diffusion base",
     "lora": "LoRA",
+    "pipeline": "StyleDiffuser pipeline",
     "prototype": "Prototype",
     "adapter": "Adapter",
     "critic": "Critic",
@@ -83,7 +84,7 @@ LABELS = {
     "trigger_words": "Trigger words",
     "licence": "Licence",
 }
-SHOWN_ELSEWHERE = ("inspection", "kind", "accepted", "what")
+SHOWN_ELSEWHERE = ("inspection", "network", "kind", "accepted", "what")
 LONGEST = 600
 
 

@@ -14,7 +14,7 @@ from .problems import NoSuchCheckpoint, NotNow
 
 State = Checkpoint.State
 # Settled states in which the file as uploaded is still here.
-LOOKED_AT_AGAIN = (State.UNSUPPORTED, State.INCOMPATIBLE)
+LOOKED_AT_AGAIN = (State.UNSUPPORTED, State.INCOMPATIBLE, State.CORRUPT)
 
 
 def find(checkpoint_id: UUID) -> Checkpoint:
@@ -40,7 +40,7 @@ def inspect_again(checkpoint: Checkpoint, kind: str = "") -> Checkpoint:
         checkpoint.refresh_from_db(fields=["state"])
         raise NotNow(
             f"A checkpoint that is {checkpoint.state} is not inspected again; only "
-            f"{' and '.join(LOOKED_AT_AGAIN)} ones are."
+            f"{', '.join(LOOKED_AT_AGAIN)} ones are."
         )
     doorbell.ring_inspection(checkpoint.pk)
     return find(checkpoint.pk)

@@ -22,20 +22,20 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from . import doorbell, storage
+from .inspector import Outcome, run
 from .models import Checkpoint
-from .sandbox import MIB, Limits, Outcome, run
 
 INSPECTION = 1  # the report's version; docs/checkpoints.md describes it
 ATTEMPTS = 3
-INSPECT = Limits(seconds=60, memory=2048 * MIB, written=8 * MIB)
-CONVERT_SECONDS = 420
+# More than `models_core` itself gives a look; both are less than a task of the server may take.
+INSPECT_SECONDS, CONVERT_SECONDS = 60, 420
 # Both together, and a little for moving files. Then another may try.
-TAKEN = timedelta(seconds=INSPECT.seconds + CONVERT_SECONDS + 30)
+TAKEN = timedelta(seconds=INSPECT_SECONDS + CONVERT_SECONDS + 30)
 CONVERTED = (".safetensors", ".json", ".txt")
 State = Checkpoint.State
 VERDICTS = (State.READY, State.UNSUPPORTED, State.CORRUPT, State.UNSAFE, State.INCOMPATIBLE)
 # Of these nothing is left to look at again, or nothing that should be.
-DISCARDED = (State.READY, State.CORRUPT, State.UNSAFE)
+DISCARDED = (State.READY, State.UNSAFE)
 log = logging.getLogger(__name__)
 
 
@@ -53,7 +53,9 @@ def inspect(checkpoint_id: UUID) -> State | None:
         with _scratch(checkpoint) as scratch:
             report = _ask(checkpoint, scratch)
             if report["state"] == State.READY:
-                files = _convert(checkpoint, scratch)
+                report = _convert(checkpoint, scratch / "converted")
+            if report["state"] == State.READY:
+                files = _store(scratch / "converted")
     except Failed as failure:
         state = _give_up_or_retry(checkpoint, str(failure))
     else:
@@ -110,28 +112,33 @@ def _ask(checkpoint: Checkpoint, scratch: Path) -> dict[str, Any]:
     arguments = ["inspect", str(checkpoint.original), "--json"]
     if checkpoint.kind_wanted:
         arguments += ["--kind", checkpoint.kind_wanted]
-    outcome = run(arguments, scratch, INSPECT)
+    return _report(run(arguments, scratch, INSPECT_SECONDS), INSPECT_SECONDS)
+
+
+def _convert(checkpoint: Checkpoint, out: Path) -> dict[str, Any]:
+    """Write the file as safetensors and JSON; what converting finds is a verdict as well."""
+    arguments = ["convert", "checkpoint", str(checkpoint.original), "--out", str(out), "--json"]
+    return _report(run(arguments, out.parent, CONVERT_SECONDS), CONVERT_SECONDS)
+
+
+def _report(outcome: Outcome, seconds: int) -> dict[str, Any]:
     try:
         report = json.loads(outcome.output)
         if report["inspection"] != INSPECTION or report["state"] not in VERDICTS:
             raise Failed(f"the report is of another version ({report['inspection']})")
     except (ValueError, KeyError, TypeError):
-        raise Failed(_how_it_ended(outcome, INSPECT)) from None
+        raise Failed(_how_it_ended(outcome, seconds)) from None
     return dict(report)
 
 
-def _convert(checkpoint: Checkpoint, scratch: Path) -> list[dict[str, Any]]:
-    """Write the file as safetensors and JSON, and put that where workers read."""
-    out = scratch / "converted"
-    limits = Limits(
-        seconds=CONVERT_SECONDS,
-        memory=8192 * MIB + 4 * checkpoint.size,
-        written=64 * MIB + 3 * checkpoint.size,
-    )
-    arguments = ["convert", "checkpoint", str(checkpoint.original), "--out", str(out)]
-    outcome = run(arguments, scratch, limits)
-    if outcome.code != 0 or not out.is_dir():
-        raise Failed(_how_it_ended(outcome, limits))
+def _how_it_ended(outcome: Outcome, seconds: int) -> str:
+    if outcome.code is None:
+        return f"it was not done within {seconds} s"
+    return outcome.last_words or f"it ended with exit code {outcome.code} and no word"
+
+
+def _store(out: Path) -> list[dict[str, Any]]:
+    """Put what was written where workers read."""
     paths = sorted(path for path in out.rglob("*") if path.is_symlink() or not path.is_dir())
     strange = [path.name for path in paths if path.is_symlink() or path.suffix not in CONVERTED]
     if strange or not paths:
@@ -140,17 +147,6 @@ def _convert(checkpoint: Checkpoint, scratch: Path) -> list[dict[str, Any]]:
         return [{"file": str(path.relative_to(out)), **storage.store(path)} for path in paths]
     except OSError as error:
         raise Failed(f"the converted form could not be stored: {error.strerror}") from error
-
-
-def _how_it_ended(outcome: Outcome, limits: Limits) -> str:
-    if outcome.code is None:
-        return f"it was not done within {limits.seconds} s"
-    if outcome.code < 0 or "MemoryError" in outcome.last_words:
-        return (
-            f"it crashed, or needed more than {limits.memory // MIB} MiB of memory "
-            f"({outcome.last_words or f'signal {-outcome.code}'})"
-        )
-    return outcome.last_words or f"it ended with exit code {outcome.code} and no word"
 
 
 def _settle(

@@ -99,7 +99,7 @@ class Checkpoint(models.Model):
 
     gone: the upload was given up or expired, or the file turned out to be one known already.
     The file as uploaded is kept while it may be looked at again: until `ready`, when its
-    converted form takes its place, or until it is found `corrupt` or `unsafe`.
+    converted form takes its place, or until it is found `unsafe`.
     Every arrow is one conditional update, in `uploads` (the first) and `inspection` (the rest).
     """
 

@@ -139,7 +139,7 @@ def tidy() -> int:
 
 def used_bytes() -> int:
     """What counts against the quota: whole and half-done files, at their announced size."""
-    gone = (State.READY, State.CORRUPT, State.UNSAFE)
+    gone = (State.READY, State.UNSAFE)
     originals = Checkpoint.objects.exclude(state__in=gone).aggregate(sum=Sum("size"))["sum"]
     converted = Checkpoint.objects.aggregate(sum=Sum("stored_bytes"))["sum"]
     return (originals or 0) + (converted or 0)
