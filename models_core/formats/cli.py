@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,13 @@ def run_inspect(args: argparse.Namespace) -> int:
 
 
 def run_convert(args: argparse.Namespace) -> int:
-    """As `inspect`, whose report it prints."""
+    """As `inspect`, whose report it prints; a refusal also goes to stderr."""
     from models_core.formats.sandbox import convert_confined
 
     report = convert_confined(args.file, args.out, half=args.half)
     print(json.dumps(report, indent=1) if args.json else told(report))
+    if report["state"] != "ready":
+        print(f"{report['state']}: {report['reason']}", file=sys.stderr)
     return 0 if report["state"] == "ready" else 1
 
 

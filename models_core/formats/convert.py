@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from models_core.formats.diffusion import BaseModel
+from models_core.formats.files import kept_name
 from models_core.formats.folders import ModelFolder
 from models_core.formats.loading import cast, is_float, to_numpy
-from models_core.formats.lora import Layer, Lora
+from models_core.formats.lora import ADAPTER_NOTES, Layer, Lora
 from models_core.formats.probe import Found, probe
 from models_core.formats.rosinality import W_AVG
 from models_core.formats.stylegan2 import Stylegan2
@@ -58,7 +59,8 @@ def write(found: Found, folder: Path, *, half: bool) -> None:
     if isinstance(found, Stylegan2):
         write_stylegan2(found, folder, half=half)
     elif isinstance(found, BaseModel):
-        write_safetensors(folder / WEIGHTS, pieces_of(found.weights, half=half))
+        pieces = pieces_of(found.weights, half=half)
+        write_safetensors(folder / WEIGHTS, pieces, found.metadata)
         write_json(folder, found.report())
     elif isinstance(found, Lora):
         write_lora(found, folder, half=half)
@@ -120,7 +122,9 @@ def write_lora(found: Lora, out: Path, *, half: bool) -> None:
         pieces.append(piece(f"{name}.lora_A.weight", layer.down, half=half))
         scale = found.alpha(name) / layer.rank
         pieces.append(_scaled(f"{name}.lora_B.weight", layer, scale, half=half))
-    write_safetensors(out / LORA_WEIGHTS, pieces)
+    # Without diffusers' own notes of an alpha, which B holds now.
+    notes = {name: text for name, text in found.metadata.items() if name != ADAPTER_NOTES}
+    write_safetensors(out / LORA_WEIGHTS, pieces, notes)
     write_json(out, found.report())
 
 
@@ -140,7 +144,7 @@ def _scaled(name: str, layer: Layer, scale: float, *, half: bool) -> Piece:
 def write_folder(found: ModelFolder, out: Path) -> None:
     """Take the files over; a release's digests are compared."""
     for name in found.kept:
-        target = out / name
+        target = out / kept_name(name)
         target.parent.mkdir(parents=True, exist_ok=True)
         found.files.copy(name, target)
     if found.kind == "release":

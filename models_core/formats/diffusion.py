@@ -41,7 +41,7 @@ class BaseModel:
 
     family: str
     weights: dict[str, Described]
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     def check(self) -> None:
         text = CLIP if self.family == "sd1" else OPENCLIP
@@ -62,6 +62,7 @@ class BaseModel:
             # SD 2.x exists for 512 and for 768 pixels, and the weights do not tell which.
             "resolution": 512 if self.family == "sd1" else None,
             "conditioning": {"text": text_width(self.weights)},
+            "prediction": prediction(self.family, self.metadata),
             "parameters": parameter_count(self.weights),
             "dtype": common_dtype(self.weights),
             **described(self.metadata),
@@ -96,6 +97,14 @@ def text_width(weights: Weights) -> int | None:
         if name.endswith("attn2.to_k.weight") and len(value.shape) == 2:
             return value.shape[1]
     return None
+
+
+def prediction(family: str, metadata: Mapping[str, str]) -> str | None:
+    """ "epsilon" or "v"; None where an SD 2.x does not say, since its weights do not tell."""
+    noted = metadata.get("modelspec.prediction_type", "")
+    if noted:
+        return "epsilon" if noted.startswith("eps") else "v"
+    return "epsilon" if family == "sd1" else None
 
 
 def described(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from models_core.formats.spans import open_span
 from models_core.formats.verdicts import Corrupt, Unsafe, Unsupported, shown
 
 MAX_JSON = 8 << 20  # bytes; a CLIP tokenizer has 2.2 MB
-KEPT = {".json", ".txt", ".safetensors", ".model", ".md"}
-IGNORED = {".gitattributes", ".gitignore", ".DS_Store", ".png", ".jpg", ".jpeg", ".webp"}
+KEPT = {".json", ".txt", ".safetensors"}
+IGNORED = {".gitattributes", ".gitignore", ".DS_Store", ".md", ".png", ".jpg", ".jpeg", ".webp"}
 CODE = {".py", ".pyc", ".so", ".sh", ".exe", ".dll", ".js", ".ipynb"}
 PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 
@@ -118,11 +118,21 @@ def check_kinds(files: Files) -> list[str]:
                 f"a model folder with pickled weights ({name[:120]})",
                 "save it with safe_serialization=True, so that they are safetensors",
             )
-        if suffix in KEPT or PurePosixPath(name).name.upper().startswith(("LICENSE", "LICENCE")):
+        if suffix in KEPT or is_licence(name):
             kept.append(name)
         elif suffix not in IGNORED and PurePosixPath(name).name not in IGNORED:
             raise Unsupported(f"a model folder with a file of an unknown kind ({name[:120]})")
     return kept
+
+
+def is_licence(name: str) -> bool:
+    """A licence goes where its weights go, whatever its extension."""
+    return PurePosixPath(name).name.upper().startswith(("LICENSE", "LICENCE"))
+
+
+def kept_name(name: str) -> str:
+    """What a kept file is called afterwards: nothing but JSON, text and safetensors remains."""
+    return name if PurePosixPath(name).suffix.lower() in KEPT else f"{name}.txt"
 
 
 def read_json(files: Files, name: str) -> dict[str, Any]:

@@ -312,8 +312,8 @@ def read_peft(files: Files) -> Lora:
     config = read_json(files, "adapter_config.json")
     if config.get("peft_type") != "LORA":
         raise Unsupported(f"a peft adapter of type {shown(config.get('peft_type'))}")
-    if config.get("use_dora") or config.get("use_rslora") or config.get("alpha_pattern"):
-        raise Unsupported("a peft adapter with DoRA, rsLoRA or an alpha for each layer")
+    if config.get("use_dora"):
+        raise Unsupported("a DoRA", "only plain LoRA is used")
     weights = files.read(_present(files, "adapter_model.safetensors"), MAX_ADAPTER)
     header = read_header(Span.of(weights))
     return read_lora(header.tensors, header.metadata, config)

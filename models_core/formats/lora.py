@@ -15,6 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from models_core.formats.diffusion import TEXT_WIDTHS, described
@@ -63,6 +64,7 @@ WORDS = (
     *("text_model", "self_attn", "q_proj", "k_proj", "v_proj", "out_proj"),
 )
 KOHYA_WORD = re.compile("|".join(sorted(WORDS, key=len, reverse=True)) + r"|[a-z0-9]+")
+ADAPTER_NOTES = "lora_adapter_metadata"  # where diffusers keeps peft's settings in a header
 MOST_WORDS = 64  # trigger words that are told
 # diffusers once named a text encoder's layers as a U-Net's.
 TEXT_LEAVES = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out.0": "out_proj"}
@@ -88,7 +90,7 @@ class Lora:
 
     naming: str
     layers: dict[str, Layer]
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)  # peft's adapter_config.json
 
     def check(self) -> None:
@@ -118,14 +120,27 @@ class Lora:
         layer = self.layers[name]
         if layer.alpha is not None:
             return scalar(layer.alpha)
-        adapter = _table(self.metadata.get("lora_adapter_metadata"))  # diffusers' own notes
-        for table, key in (
-            (self.config, "lora_alpha"),
-            (adapter, f"{name.partition('.')[0]}.lora_alpha"),
-        ):
-            if (noted := _noted(table, key)) is not None:
-                return noted
-        return float(layer.rank)
+        component, _, path = name.partition(".")
+        table = self.notes.get(component, self.notes.get("", {}))
+        alpha = _noted(table, "lora_alpha")
+        found = table.get("alpha_pattern")
+        own: dict[str, Any] = found if isinstance(found, dict) else {}
+        for end in own:
+            if path == end or path.endswith(f".{end}"):
+                alpha = _noted(own, end)
+        if alpha is None:
+            return float(layer.rank)
+        # Rank-stabilised LoRA (Kalajdzievski 2023) divides by the root of the rank.
+        return alpha * math.sqrt(layer.rank) if table.get("use_rslora") else alpha
+
+    @cached_property
+    def notes(self) -> dict[str, dict[str, Any]]:
+        """peft's settings: of all ("" ) from beside the file, or by component from its header."""
+        found: dict[str, dict[str, Any]] = {"": dict(self.config)} if self.config else {}
+        for key, value in _table(self.metadata.get(ADAPTER_NOTES)).items():
+            component, _, setting = key.partition(".")
+            found.setdefault(component, {})[setting] = value
+        return found
 
     @property
     def text_width(self) -> int | None:

@@ -71,7 +71,7 @@ def _bytes(path: Path) -> int:
 
 
 def _run(limits: Limits, what: str, *arguments: str) -> dict[str, Any]:
-    numbers = (limits.memory, int(limits.seconds) + 1, limits.file_size)
+    numbers = (os.getpid(), limits.memory, int(limits.seconds) + 1, limits.file_size)
     command = [sys.executable, "-I", "-B", str(SCRIPT), *map(str, numbers), what, *arguments]
     process = subprocess.Popen(  # noqa: S603  our own interpreter and script
         command,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -42,10 +42,12 @@ def piece(name: str, value: Described, *, half: bool = False) -> Piece:
     return Piece(name, dtype, tuple(value.shape), lambda: cast(to_numpy(value), value.dtype, dtype))
 
 
-def write_safetensors(file: Path, pieces: Iterable[Piece]) -> None:
+def write_safetensors(
+    file: Path, pieces: Iterable[Piece], metadata: Mapping[str, str] | None = None
+) -> None:
     """Write tensors, the widest numbers first so that all of them lie aligned."""
     order = sorted(pieces, key=lambda p: (-SIZES[p.dtype], p.name))
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    header: dict[str, object] = {"__metadata__": {**(metadata or {}), "format": "pt"}}
     at = 0
     for p in order:
         offsets = [at, at + p.size]

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from models_core.critic.critic import Critic
+from models_core.enhancer.checkpoint import load_enhancer
 from models_core.formats.convert import convert
 from models_core.formats.inspection import inspect
 from models_core.formats.sandbox import convert_confined
@@ -17,6 +18,8 @@ from models_core.formats.verdicts import Refused
 from models_core.releases.bundle import verify_release
 from models_core.stylegan2 import checkpoint
 from models_core.upscale.upscaler import Upscaler
+from tests.models_core.enhancer.ldm import single_file
+from tests.models_core.enhancer.test_checkpoint import LINEAR, draw, make_enhancer
 from tests.models_core.formats.hostile import zipped
 
 DEMO = Path(__file__).parents[3] / "models_core" / "releases" / "demo"
@@ -68,6 +71,30 @@ def test_a_single_file_keeps_every_number(container, family, tmp_path, nothing_r
         assert value.dtype == state[name].dtype
         assert torch.equal(value, state[name])
     assert json.loads((tmp_path / "ours" / "config.json").read_text())["family"] == family
+
+
+@pytest.mark.parametrize("open_clip", [False, True], ids=["1.x", "2.x"])
+def test_a_converted_checkpoint_draws_as_before(tmp_path, open_clip):
+    """A tiny Stable Diffusion as a training's `.ckpt`, converted, opened and run."""
+    enhancer = make_enhancer(**(LINEAR if open_clip else {}))
+    enhancer.save(tmp_path / "config")
+    state = single_file(enhancer.unet, enhancer.vae, enhancer.text_encoder, open_clip)
+    torch.save({"state_dict": state, "global_step": 7}, tmp_path / "model.ckpt")
+    report = inspect(tmp_path / "model.ckpt")
+    assert (report["state"], report["kind"]) == ("ready", "base")
+    convert(tmp_path / "model.ckpt", tmp_path / "ours")
+    loaded = load_enhancer(tmp_path / "ours" / "model.safetensors", tmp_path / "config")
+    assert torch.equal(draw(loaded), draw(enhancer))
+
+
+def test_what_a_header_says_of_a_2x_is_kept(tmp_path):
+    save_file(ldm(1024, openclip=True), tmp_path / "m", {"modelspec.prediction_type": "epsilon"})
+    assert inspect(tmp_path / "m")["prediction"] == "epsilon"
+    convert(tmp_path / "m", tmp_path / "ours")
+    again = inspect(tmp_path / "ours" / "model.safetensors")
+    assert again["prediction"] == "epsilon"
+    save_file(ldm(1024, openclip=True), tmp_path / "m")
+    assert inspect(tmp_path / "m")["prediction"] is None
 
 
 def test_half_precision_is_torchs(tmp_path):
@@ -185,10 +212,15 @@ def test_a_stable_diffusion_folder_is_a_base(tmp_path):
     del index["prototype"], index["adapter"]
     index["_class_name"] = "StableDiffusionPipeline"
     (pipeline / "model_index.json").write_text(json.dumps(index))
+    (pipeline / "LICENSE").write_text("CC BY 4.0")
+    (pipeline / "README.md").write_text("read me")
     report = inspect(as_zip(pipeline, tmp_path / "sd.zip"))
     assert (report["state"], report["kind"], report["resolution"]) == ("ready", "base", 128)
     convert(tmp_path / "sd.zip", tmp_path / "ours")
     assert (tmp_path / "ours" / "tokenizer" / "tokenizer.json").is_file()
+    assert (tmp_path / "ours" / "LICENSE.txt").read_text() == "CC BY 4.0"
+    kinds = {path.suffix for path in (tmp_path / "ours").rglob("*") if path.is_file()}
+    assert kinds == {".json", ".txt", ".safetensors"}
     del index["vae"]
     (pipeline / "model_index.json").write_text(json.dumps(index))
     assert inspect(pipeline)["state"] == "incompatible"

@@ -9,6 +9,7 @@ from diffusers.loaders import StableDiffusionLoraLoaderMixin
 from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
+from models_core.enhancer.lora import fuse_loras
 from models_core.formats.convert import convert
 from models_core.formats.inspection import inspect
 from models_core.formats.lora import unify
@@ -20,6 +21,10 @@ TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "proj_in", "ff.net.0.proj", "conv
 
 @pytest.fixture(scope="module")
 def unet() -> UNet2DConditionModel:
+    return make_unet()
+
+
+def make_unet() -> UNet2DConditionModel:
     torch.manual_seed(0)
     return UNet2DConditionModel(
         sample_size=8,
@@ -135,8 +140,27 @@ def test_every_naming_has_the_same_effect_after_conversion(
     image = drawn(unet)
     unet.delete_adapters("default_0")
     assert (image - expected).abs().max() < 1e-5
+    fused = make_unet()
+    fuse_loras({"unet": fused}, [(tmp_path / "ours", 1.0)])
+    assert (drawn(fused) - expected).abs().max() < 1e-5
     config = json.loads((tmp_path / "ours" / "config.json").read_text())
     assert (config["kind"], config["rank"]) == ("lora", RANK)
+
+
+def test_pefts_settings_for_alpha(tmp_path):
+    pairs = {}
+    for module in ("a.to_q", "b.to_q"):
+        pairs[f"base_model.model.{module}.lora_A.weight"] = torch.ones(4, 8)
+        pairs[f"base_model.model.{module}.lora_B.weight"] = torch.ones(8, 4)
+    save_file(pairs, tmp_path / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "alpha_pattern": {"b.to_q": 2}}
+    (tmp_path / "adapter_config.json").write_text(json.dumps({**config, "use_rslora": True}))
+    content = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    (tmp_path / "lora.zip").write_bytes(zipped(content))
+    convert(tmp_path / "lora.zip", tmp_path / "ours")
+    ours = load_file(tmp_path / "ours" / "pytorch_lora_weights.safetensors")
+    assert ours["unet.a.to_q.lora_B.weight"][0, 0] == 8 / 4**0.5
+    assert ours["unet.b.to_q.lora_B.weight"][0, 0] == 2 / 4**0.5
 
 
 def test_what_kohya_noted_is_told(adapted, tmp_path):
