@@ -14,13 +14,13 @@ from torch.nn import functional as F
 
 from models_core.critic.critic import BENIGN, Calibration, Critic
 from models_core.critic.examples import disturbed, to_input
-from models_core.critic.faults import harm
+from models_core.critic.harm import Frame, harm, visible
 
 REAL_SHARE = 0.97  # of held-out real images, how many must be benign
 
 
 def held_out(
-    real: Sequence[np.ndarray], per_fault: int, dice: Generator, faults: Sequence[str]
+    real: Sequence[Frame], per_fault: int, dice: Generator, faults: Sequence[str]
 ) -> tuple[Tensor, Tensor, list[str]]:
     """Real images (each frame's first) and single faults of known strength made from others.
 
@@ -33,12 +33,14 @@ def held_out(
     for name in ("", *faults):
         count = 8 * per_fault if not name else per_fault
         for n in range(count):
-            kind = real[n % len(real)]
-            one, other = kind[dice.integers(len(kind), size=2)].astype(np.float32) / 255
+            frame = real[n % len(real)]
+            one, other = frame.two(dice)
             strength = (n + 1) / count if name else 0.0
             if name:
-                one = disturbed(harm(one, other, strength, dice, name), dice)
-            images.append((one * 255).round() / 255)
+                bad = harm(one, other, strength, dice, name, frame.parts)
+                strength *= visible(one, bad)
+                one = disturbed(bad, dice)
+            images.append((one * 255).round() / 255)  # as files hold them
             strengths.append(strength)
             labels.append(name)
     return to_input(np.stack(images)), torch.tensor(strengths), labels

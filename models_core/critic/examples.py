@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from glob import glob
-from multiprocessing import get_context
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,8 +14,10 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
-from models_core.critic.faults import FAULTS, harm
+from models_core.critic.harm import NAMES, Frame, fault_map, harm, visible
+from models_core.critic.parts import PART_FAULTS, part_map
 from models_core.data.dataset import ImageFolder
+from models_core.data.own import own_images
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,7 @@ class Shares:
 
     snapshots: float = 0.25  # snapshots' samples, for each pair of a real and a harmed picture
     two_faults: float = 0.35  # of the harmed pictures, how many have a second fault
+    parts: float = 0.0  # of the faults, how many are of one small part (0: as often as any other)
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,23 @@ class Snapshots:
     strength: float
 
 
+@dataclass(frozen=True)
+class Example:
+    """One picture (float32 [size, size, 3] in 0…1) and what is wrong with it."""
+
+    pixels: np.ndarray
+    strength: float  # of its fault; 0 for real art
+    places: np.ndarray  # [cells, cells] in 0…1: where it is seen; NaN where nobody knows
+
+
+class Batch(NamedTuple):
+    images: Tensor  # [n, 3, size, size] in [-1, 1]
+    wanted: Tensor  # scores [n]: 1 - strength
+    places: Tensor  # [n, cells, cells]: the same place by place; NaN where nobody knows
+
+
 class Examples:
-    """Batches of (images in [-1, 1], wanted scores), each decided by its generator alone.
+    """Batches of pictures and wanted scores, each decided by its generator alone.
 
     The wanted score of a picture is one minus the strength of its fault, 1 for real art. Nothing
     may be told by what nobody can see (generated pictures are never as even as rendered ones), so
@@ -47,40 +62,56 @@ class Examples:
 
     def __init__(
         self,
-        real: Sequence[np.ndarray],
+        real: Sequence[Frame],
         snapshots: Sequence[Snapshots],
         shares: Shares,
-        faults: Sequence[str] = tuple(FAULTS),
+        faults: Sequence[str] = NAMES,
+        cells: int = 8,
     ) -> None:
         self.real, self.snapshots = real, [group for group in snapshots if len(group.pixels)]
-        self.shares, self.faults = shares, list(faults)
+        self.shares, self.faults, self.cells = shares, list(faults), cells
+        self.part_faults = [name for name in faults if name in PART_FAULTS]
 
-    def batch(self, count: int, dice: Generator) -> tuple[Tensor, Tensor]:
+    def batch(self, count: int, dice: Generator) -> Batch:
         """Mostly pairs of a picture with and without a fault: only the fault tells them."""
-        examples: list[tuple[np.ndarray, float]] = []
+        examples: list[Example] = []
         while len(examples) < count:
             if self.snapshots and dice.random() < self.shares.snapshots:
                 examples.append(self._snapshot(dice))
             examples += self._pair(dice)
-        images = np.stack([disturbed(pixels, dice) for pixels, _ in examples[:count]])
-        return to_input(images), torch.tensor([1 - strength for _, strength in examples[:count]])
+        chosen = examples[:count]
+        images = np.stack([disturbed(example.pixels, dice) for example in chosen])
+        strengths = torch.tensor([example.strength for example in chosen])
+        places = torch.from_numpy(np.stack([example.places for example in chosen]))
+        return Batch(to_input(images), 1 - strengths.float(), 1 - places)
 
-    def _snapshot(self, dice: Generator) -> tuple[np.ndarray, float]:
+    def _snapshot(self, dice: Generator) -> Example:
         group = self.snapshots[int(dice.integers(len(self.snapshots)))]
-        pixels = group.pixels[dice.integers(len(group.pixels))]
-        return pixels.astype(np.float32) / 255, group.strength
+        pixels = group.pixels[dice.integers(len(group.pixels))].astype(np.float32) / 255
+        return Example(pixels, group.strength, self._everywhere(np.nan))
 
-    def _pair(self, dice: Generator) -> list[tuple[np.ndarray, float]]:
+    def _pair(self, dice: Generator) -> list[Example]:
         """A real picture, and the same with one or two faults."""
-        kind = self.real[int(dice.integers(len(self.real)))]
-        image, other = kind[dice.integers(len(kind), size=2)].astype(np.float32) / 255
-        strength = dice.random()
-        bad = harm(image, other, strength, dice, str(dice.choice(self.faults)))
+        frame = self.real[int(dice.integers(len(self.real)))]
+        image, other = frame.two(dice)
+        bad, strength = self._harmed(image, other, frame, dice)
         if dice.random() < self.shares.two_faults:
-            second = dice.random()
-            bad = harm(bad, other, second, dice, str(dice.choice(self.faults)))
+            bad, second = self._harmed(bad, other, frame, dice)
             strength = 1 - (1 - strength) * (1 - second)
-        return [(image, 0.0), (bad, strength)]
+        places = strength * fault_map(image, bad, self.cells)
+        return [Example(image, 0.0, self._everywhere(0)), Example(bad, strength, places)]
+
+    def _harmed(
+        self, image: np.ndarray, other: np.ndarray, frame: Frame, dice: Generator
+    ) -> tuple[np.ndarray, float]:
+        small = self.part_faults and dice.random() < self.shares.parts
+        name = str(dice.choice(self.part_faults if small else self.faults))
+        strength = dice.random()
+        bad = harm(image, other, strength, dice, name, frame.parts)
+        return bad, strength * visible(image, bad)
+
+    def _everywhere(self, value: float) -> np.ndarray:
+        return np.full((self.cells, self.cells), value, np.float32)
 
 
 def disturbed(pixels: np.ndarray, dice: Generator) -> np.ndarray:
@@ -98,33 +129,26 @@ def to_input(images: np.ndarray) -> Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2) * 2 - 1
 
 
-def own_images(recipe: Mapping[str, Any]) -> Path:
-    """The critic's own data set, which no other model is trained on; drawn when not there yet."""
-    folder = Path(recipe["data"])
-    if "draw" in recipe and not (folder / "dataset.json").exists():
-        from models_core.data.build import build
-        from models_core.data.recipe import Recipe
-
-        draw = recipe["draw"]
-        source = Recipe.read(Path(draw["recipe"])).with_count(draw["count"])
-        own = source.redrawn(folder.name, draw["seed"])
-        # A fresh process: libvips leaves threads behind that a later fork would not survive.
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            pool.submit(build, own, folder, processes=1).result()
-    return folder
-
-
-def real_images(recipe: Mapping[str, Any], split: str) -> list[np.ndarray]:
-    """uint8 [n, size, size, 3] for each frame (whole, crop) that the recipe names."""
+def real_images(recipe: Mapping[str, Any], split: str) -> list[Frame]:
+    """Each frame (whole, crop) that the recipe names, its parts by the tag groups in `parts`."""
     folder, size = ImageFolder(own_images(recipe), split), recipe["network"]["size"]
-    return [folder.pixels(kind, size) for kind in recipe["kinds"]]
+    groups = recipe.get("parts", ())
+    if unknown := [group for group in groups if group not in folder.vocabulary.groups]:
+        known = ", ".join(folder.vocabulary.groups)
+        raise ValueError(f"no tag group {unknown[0]!r} in {folder.root}; there are {known}")
+    frames = []
+    for kind in recipe["kinds"]:
+        pixels = folder.pixels(kind, size)
+        tags = {group: [row["tags"].get(group, "") for row in folder.rows] for group in groups}
+        frames.append(Frame(pixels, [part_map(pixels, tags[group]) for group in groups]))
+    return frames
 
 
 def made_faults(recipe: Mapping[str, Any]) -> list[str]:
     """The faults to make: those the recipe names in `faults`, or all."""
-    names = list(recipe.get("faults", FAULTS))
-    if unknown := [name for name in names if name not in FAULTS]:
-        raise ValueError(f"no fault {unknown[0]!r}; there are {', '.join(FAULTS)}")
+    names = list(recipe.get("faults", NAMES))
+    if unknown := [name for name in names if name not in NAMES]:
+        raise ValueError(f"no fault {unknown[0]!r}; there are {', '.join(NAMES)}")
     return names
 
 

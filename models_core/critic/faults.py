@@ -239,12 +239,7 @@ def spots(image: Pixels, strength: float, dice: Generator, other: Pixels) -> Pix
     return out
 
 
-# --- together -------------------------------------------------------------------------------
-
-
-def harm(image: Pixels, other: Pixels, strength: float, dice: Generator, name: str) -> Pixels:
-    """The named fault at this strength; float32, clipped to 0…1."""
-    return np.clip(FAULTS[name](image, strength, dice, other), 0, 1).astype(np.float32)
+# --- pixels and pictures --------------------------------------------------------------------
 
 
 def as_image(pixels: Pixels) -> Image.Image:

@@ -34,6 +34,8 @@ class CriticNetwork(nn.Module):
         super().__init__()
         if any(width % 8 for width in widths):
             raise ValueError(f"widths must be multiples of 8, not {widths}")
+        if size % 2 ** len(widths):
+            raise ValueError(f"size must be a multiple of {2 ** len(widths)}, not {size}")
         self.size, self.widths = size, tuple(widths)
         layers: list[nn.Module] = [nn.PixelUnshuffle(2), nn.Conv2d(12, widths[0], 3, padding=1)]
         for narrow, wide in pairwise(widths):
@@ -43,7 +45,18 @@ class CriticNetwork(nn.Module):
         self.head = nn.Linear(2 * widths[-1], 1)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, x: Tensor) -> Tensor:
-        features = F.silu(self.norm(self.body(x)))  # (n, widths[-1], size/16, size/16)
+    @property
+    def cells(self) -> int:
+        """Places a side that `features` tells apart."""
+        return self.size // 2 ** len(self.widths)
+
+    def features(self, x: Tensor) -> Tensor:
+        """(n, 3, size, size) → (n, widths[-1], cells, cells)."""
+        return F.silu(self.norm(self.body(x)))
+
+    def score(self, features: Tensor) -> Tensor:
         pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], dim=1)
         return self.head(pooled)[:, 0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.score(self.features(x))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from models_core.critic.calibrate import calibrate, held_out, report
@@ -34,9 +35,14 @@ class CriticTraining:
         torch.manual_seed(self.cfg["seed"])
         net = run.recipe["network"]
         self.model = CriticNetwork(net["size"], tuple(net["widths"]))
+        # What is wrong place by place, asked in training alone: it teaches the features faults
+        # that are small in the picture.
+        self.places = nn.Conv2d(net["widths"][-1], 1, 1)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=self.cfg["lr"], weight_decay=self.cfg["weight_decay"]
+            [*self.model.parameters(), *self.places.parameters()],
+            lr=self.cfg["lr"],
+            weight_decay=self.cfg["weight_decay"],
         )
         self.step = 0
         self.examples = Examples(
@@ -44,6 +50,7 @@ class CriticTraining:
             read_snapshots(run.recipe),
             Shares(**run.recipe.get("shares", {})),
             made_faults(run.recipe),
+            self.model.cells,
         )
         if state := run.load():
             self._restore(state)
@@ -52,13 +59,14 @@ class CriticTraining:
         return {
             "step": self.step,
             "model": self.model.state_dict(),
+            "places": self.places.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
-        for name in ("model", "average", "optimizer"):
+        for name in ("model", "places", "average", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
 
     def learning_rate(self) -> float:
@@ -70,13 +78,22 @@ class CriticTraining:
         return self.cfg["lr"] * (0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2)
 
     def take_step(self) -> float:
-        """One batch; binary cross-entropy against 1 - strength. Returns the loss."""
+        """One batch; binary cross-entropy against 1 - strength. Returns the loss.
+
+        The recipe's `places` weighs in the same, place by place.
+        """
         seed_step(self.cfg["seed"], self.step)
         dice = np.random.default_rng([self.cfg["seed"], self.step])
-        images, wanted = self.examples.batch(self.cfg["batch"], dice)
+        batch = self.examples.batch(self.cfg["batch"], dice)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
-        loss = F.binary_cross_entropy_with_logits(self.model(images), wanted.float())
+        features = self.model.features(batch.images)
+        loss = F.binary_cross_entropy_with_logits(self.model.score(features), batch.wanted)
+        if weight := self.cfg.get("places", 0.0):
+            known = ~batch.places.isnan()
+            found = self.places(features)[:, 0]
+            local = F.binary_cross_entropy_with_logits(found[known], batch.places[known])
+            loss = loss + weight * local
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)

@@ -10,7 +10,8 @@ RECIPE = Path("models_core/recipes/toon-data.toml").resolve()
 TINY = """
 data = "{folder}/own"
 kinds = ["whole", "crop"]
-faults = ["blur", "noise", "washed_out", "wobble"]
+faults = ["blur", "noise", "washed_out", "wobble", "part_muddled"]
+parts = ["eyes", "mouth"]
 [draw]
 recipe = "{recipe}"
 seed = "tests"
@@ -26,6 +27,7 @@ lr = 4e-3
 warmup = 5
 weight_decay = 1e-4
 average = 0.9
+places = 1.0
 per_fault = 6
 log_every = 20
 save_every = 10

@@ -10,6 +10,7 @@ from PIL import Image
 from models_core.__main__ import main
 from models_core.critic.critic import Critic
 from models_core.critic.examples import Examples, Shares, read_snapshots, real_images
+from models_core.critic.harm import Frame
 from models_core.critic.train import train
 from models_core.training.run import Run
 
@@ -22,9 +23,16 @@ def test_a_trained_critic_prefers_real_art(recipe, tmp_path, capsys):
     assert report["real_benign"] >= 0.7
     assert report["auc_half_or_worse"] > 0.6
     assert report["spearman"] > 0.1
-    assert list(report["spearman_by_fault"]) == ["blur", "noise", "washed_out", "wobble"]
+    assert list(report["spearman_by_fault"]) == [
+        "blur",
+        "noise",
+        "washed_out",
+        "wobble",
+        "part_muddled",
+    ]
     logged = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    assert logged[2]["loss"] < logged[0]["loss"]
+    losses = [line["loss"] for line in logged if "loss" in line]
+    assert losses[-1] < losses[0]
 
     own = recipe.parent / "own/test/whole"
     capsys.readouterr()
@@ -42,7 +50,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(recipe, tmp_path):
     train(Run(tmp_path / "parts", recipe), steps=2)
     parts = train(Run(tmp_path / "parts", recipe), steps=4)
     assert parts.step == whole.step == 6
-    for name in ("model", "average"):
+    for name in ("model", "places", "average"):
         a, b = getattr(whole, name).state_dict(), getattr(parts, name).state_dict()
         assert all(torch.equal(a[key], b[key]) for key in a)
 
@@ -64,9 +72,10 @@ def test_an_unknown_fault_is_refused(recipe, tmp_path):
 def test_the_critic_draws_images_no_other_model_sees(recipe):
     settings = tomllib.loads(recipe.read_text())
     whole, crop = real_images(settings, "train")
-    assert whole.shape == crop.shape and whole.shape[1:] == (32, 32, 3)
+    assert whole.pixels.shape == crop.pixels.shape and whole.pixels.shape[1:] == (32, 32, 3)
+    assert [len(frame.parts) for frame in (whole, crop)] == [2, 2]
     rows = (recipe.parent / "own/train/metadata.jsonl").read_text().splitlines()
-    assert len(rows) == len(whole) and all('"id": "own-' in row for row in rows)
+    assert len(rows) == len(whole.pixels) and all('"id": "own-' in row for row in rows)
 
 
 def test_sheets_of_snapshots_are_cut_and_used(recipe, tmp_path, monkeypatch):
@@ -87,10 +96,23 @@ def test_sheets_of_snapshots_are_cut_and_used(recipe, tmp_path, monkeypatch):
     assert first.pixels.shape == (6, 32, 32, 3) and len(second.pixels) == 0
     assert [int(tile[..., 0].mean()) for tile in first.pixels] == [0, 40, 80, 120, 160, 200]
 
-    real = [np.full((4, 32, 32, 3), 255, np.uint8)]
-    examples = Examples(real, [first, second], Shares(snapshots=1.0))
-    images, wanted = examples.batch(12, np.random.default_rng(0))
+    dice = np.random.default_rng(1)
+    real = [Frame(dice.integers(0, 256, (4, 32, 32, 3), np.uint8))]
+    examples = Examples(real, [first, second], Shares(snapshots=1.0), cells=4)
+    images, wanted, places = examples.batch(12, np.random.default_rng(0))
     assert images.shape == (12, 3, 32, 32) and images.abs().max() <= 1
     assert wanted[0::3].tolist() == pytest.approx([0.1] * 4), "a snapshot before each pair"
     assert wanted[1::3].tolist() == [1] * 4, "the pair's real picture"
-    assert all(0 <= score < 1 for score in wanted[2::3].tolist())
+    assert all(0 <= score <= 1 for score in wanted[2::3].tolist())
+    assert wanted[2::3].mean() < 0.8, "the same with a fault"
+    assert places.shape == (12, 4, 4)
+    assert places[0::3].isnan().all(), "nobody knows where a snapshot's faults are"
+    assert (places[1::3] == 1).all(), "nothing is wrong anywhere in a real one"
+    worst = places[2::3].amin(dim=(1, 2))
+    assert torch.allclose(worst, wanted[2::3], atol=0.2), "a fault is somewhere"
+
+
+def test_unknown_tag_groups_are_refused(recipe):
+    settings = tomllib.loads(recipe.read_text())
+    with pytest.raises(ValueError, match=r"no tag group 'nose'.*eyes"):
+        real_images({**settings, "parts": ["nose"]}, "train")
