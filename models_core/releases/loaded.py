@@ -60,7 +60,7 @@ class LoadedRelease:
         params = bundle.manifest["params"]
         self.traits = Traits(bundle.manifest["tags"], params.get("rules", ()))
         sampling_parameters(params)
-        self.pipeline = _open_pipeline(bundle.component("pipeline"), device)
+        self.pipeline = open_pipeline(bundle.component("pipeline"), device)
         self._critic: Critic = Critic.open(bundle.component("critic"), device)
         self._upscaler: Upscaler = Upscaler.open(bundle.component("upscaler"), device)
 
@@ -118,7 +118,8 @@ class LoadedRelease:
         return self._upscaler(images)
 
 
-def _open_pipeline(folder: Path, device: str) -> Any:
+def open_pipeline(folder: Path, device: str) -> Any:
+    """The StyleDiffuserPipeline in a bundle's `pipeline` folder, in the device's precision."""
     import torch
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging

@@ -1,0 +1,1 @@
+"""The comparison: StyleDiffuser against each of its halves alone, in one table."""

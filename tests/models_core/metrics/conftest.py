@@ -1,0 +1,3 @@
+from tests.models_core.data.conftest import built
+
+__all__ = ["built"]
