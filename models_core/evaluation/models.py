@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from models_core.data.dataset import to_pixels
-from models_core.enhancer.checkpoint import Enhancer, load_folder
-from models_core.enhancer.components import encode_text
+from models_core.enhancer import sampling
+from models_core.enhancer.checkpoint import Enhancer, load_enhancer
 from models_core.evaluation.recipe import (
     STABLE_DIFFUSION,
     STYLEDIFFUSER,
@@ -23,7 +23,7 @@ from models_core.evaluation.recipe import (
 from models_core.releases.bundle import Bundle, bundle_files, file_digest, verify_release
 from models_core.releases.loaded import open_pipeline
 from models_core.releases.sampling import sampling_parameters
-from models_core.stylediffuser.pipeline import enlarge, partial_timesteps, seeded_noise
+from models_core.stylediffuser.pipeline import enlarge, seeded_noise
 from models_core.stylediffuser.prototype import Prototype
 
 # seeds and each one's tags → uint8 [n, size, size, 3]
@@ -38,8 +38,9 @@ def identity(row: Row, comparison: Comparison, bundle: Bundle) -> dict[str, Any]
     """All that decides a row's pictures: change any of it and they are drawn anew."""
     common = {"row": row.name, "first_seed": comparison.first_seed, "release": bundle.digest}
     if row.model == STABLE_DIFFUSION:
-        folder = _stable_diffusion(comparison)
-        files = {name: file_digest(folder / name) for name in bundle_files(folder)}
+        path = _stable_diffusion(comparison)
+        names = bundle_files(path) if path.is_dir() else [""]
+        files = {name: file_digest(path / name) for name in names}
         return {**common, "files": files, "guidance": comparison.guidance}
     return common
 
@@ -50,7 +51,7 @@ def open_model(row: Row, comparison: Comparison, bundle: Bundle, device: str) ->
     if row.model == STYLEGAN2:
         return stylegan2(bundle, device, truncation=params.get("truncation", 1.0))
     if row.model == STABLE_DIFFUSION:
-        enhancer = load_folder(_stable_diffusion(comparison))
+        enhancer = load_enhancer(_stable_diffusion(comparison))
         for module in enhancer.modules():
             module.to(device)
         return stable_diffusion(
@@ -94,30 +95,11 @@ def stable_diffusion(
     enhancer: Enhancer, *, prefix: Sequence[str], steps: int, guidance: float, size: int
 ) -> Model:
     """Text to image: Euler from pure noise, no prototype, no adapter, the UNet as it was saved."""
-    unet, vae, scheduler = enhancer.unet, enhancer.vae, enhancer.scheduler
-    latent = unet.config.sample_size
-    shape = (unet.config.in_channels, latent, latent)
 
-    @torch.inference_mode()
     def draw(seeds: Sequence[int], tags: Sequence[Sequence[str]]) -> np.ndarray:
         captions = [", ".join([*prefix, *row]) for row in tags]
-        if guidance != 1:
-            captions = ["" for _ in captions] + captions
-        hidden = encode_text(enhancer.tokenizer, enhancer.text_encoder, captions)
-        timesteps = partial_timesteps(scheduler, steps, strength=1.0)
-        scheduler.set_timesteps(timesteps=timesteps, device=unet.device)
-        _, noise = seeded_noise(seeds, 0, shape)
-        x = noise.to(unet.device, unet.dtype) * scheduler.init_noise_sigma
-        for t in scheduler.timesteps:
-            seen = scheduler.scale_model_input(x, t)
-            if guidance != 1:
-                empty, asked = unet(torch.cat([seen, seen]), t, hidden).sample.chunk(2)
-                predicted = empty + guidance * (asked - empty)
-            else:
-                predicted = unet(seen, t, hidden).sample
-            x = scheduler.step(predicted, t, x).prev_sample
-        pixels = to_pixels(vae.decode(x / vae.config.scaling_factor).sample)
-        return np.stack([_fitted(image, size) for image in pixels])
+        pictures = sampling.draw(enhancer, captions, seeds, steps=steps, guidance=guidance)
+        return np.stack([_fitted(picture, size) for picture in to_pixels(pictures)])
 
     return draw
 
@@ -148,11 +130,11 @@ def verified(comparison: Comparison) -> Bundle:
 
 
 def _stable_diffusion(comparison: Comparison) -> Path:
-    folder = comparison.stable_diffusion
-    if folder is None or not (folder / "unet").is_dir():
-        where = f"{folder} is not there" if folder else "the recipe names no `stable_diffusion`"
+    path = comparison.stable_diffusion
+    if path is None or not path.exists():
+        where = f"{path} is not there" if path else "the recipe names no `stable_diffusion`"
         raise Missing(f"no Stable Diffusion with LoRA: {where}")
-    return folder
+    return path
 
 
 def _fitted(image: np.ndarray, size: int) -> np.ndarray:

@@ -42,7 +42,7 @@ def test_a_trained_critic_prefers_real_art(recipe, tmp_path, capsys):
     real = critic([Image.open(f) for f in sorted(own.glob("*.png"))])
     dice = np.random.default_rng(0)
     static = [Image.fromarray(dice.integers(0, 256, (32, 32, 3), np.uint8)) for _ in range(8)]
-    assert np.mean(real) > np.mean(critic(static)) + 0.2
+    assert np.mean(real) > np.mean(critic(static)) + 0.1
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(recipe, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models_core.enhancer.checkpoint import load_folder
+from models_core.enhancer.checkpoint import load_enhancer
 from models_core.evaluation.models import Missing, identity, open_model, stable_diffusion, verified
 from models_core.evaluation.recipe import Comparison, Row
 from models_core.releases import open_release
@@ -53,7 +53,7 @@ def test_stylegan2_is_the_prototype_enlarged(comparison, bundle):
 
 def test_stable_diffusion_runs_its_own_unet_from_noise(comparison, bundle):
     """Also guided; the same seeds give the same pictures whatever the batch."""
-    enhancer = load_folder(comparison.stable_diffusion)
+    enhancer = load_enhancer(comparison.stable_diffusion)
     plain = type(next(iter(enhancer.unet.attn_processors.values())))
     draw = stable_diffusion(enhancer, prefix=["toon style"], steps=4, guidance=1.0, size=32)
     together = draw(SEEDS, TAGS)
