@@ -139,7 +139,7 @@ def real_images(recipe: Mapping[str, Any], split: str) -> list[Frame]:
     frames = []
     for kind in recipe["kinds"]:
         pixels = folder.pixels(kind, size)
-        tags = {group: [row["tags"].get(group, "") for row in folder.rows] for group in groups}
+        tags = {group: [str(row["tags"].get(group, "")) for row in folder.rows] for group in groups}
         frames.append(Frame(pixels, [part_map(pixels, tags[group]) for group in groups]))
     return frames
 

@@ -83,11 +83,15 @@ def agreement(
 def open_reader(
     data: Path, kind: Kind, cache: Path, *, progress: Progress | None = None
 ) -> TagReader:
-    """The reader of this data set's tags: trained on its split `train` once, then kept."""
+    """The reader of this data set's tags: trained on its split `train` once, then kept.
+
+    A group of which a picture may have several tags cannot be read by one choice: it is left out.
+    """
     folder = ImageFolder(data)
     groups = {
         group: [*tags, *([""] if sum(tags.values()) < 0.999 else [])]
         for group, tags in folder.vocabulary.groups.items()
+        if all(isinstance(row["tags"].get(group, ""), str) for row in folder.rows)
     }
     identity = json.dumps([folder.summary, kind, STEPS, SIZE, WIDTHS], sort_keys=True).encode()
     file = cache / f"tag-reader-{hashlib.sha256(identity).hexdigest()[:16]}.pt"
