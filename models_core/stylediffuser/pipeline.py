@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
@@ -23,6 +25,11 @@ from models_core.enhancer.components import encode_text
 from models_core.enhancer.weights import lay_out
 from models_core.stylediffuser.adapter import StyleAdapter, set_style_scale
 from models_core.stylediffuser.prototype import Prototype
+from models_core.stylediffuser.schedulers import make_scheduler, plan
+
+Preview = Callable[[int, list[Image.Image]], None]
+Start = Callable[[Any, Tensor], Tensor]
+CACHED_CAPTIONS = 256
 
 
 class Aborted(Exception):
@@ -35,6 +42,53 @@ class Drawn(BaseOutput):
 
     images: list[Image.Image]
     prototypes: list[Image.Image]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the enhancer is asked; the fields are those of `StyleDiffuserPipeline.__call__`.
+
+    Raises:
+        ValueError: a field is out of range.
+    """
+
+    steps: int = 10
+    strength: float = 0.6
+    guidance: float = 1.0
+    adapter_scale: float = 1.0
+    style_scale: float = 1.0
+    scheduler: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.steps <= 1000:
+            raise ValueError(f"steps must be 1 to 1000, not {self.steps}")
+        if not 0 < self.strength <= 1:
+            raise ValueError(f"strength must be over 0 and at most 1, not {self.strength}")
+        if self.guidance < 0:
+            raise ValueError(f"guidance must not be negative, not {self.guidance}")
+
+
+@dataclass
+class Watch:
+    """Counts evaluations over all pictures and tells the caller.
+
+    Args:
+        callback: gets (done, of); returning True stops with `Aborted`.
+        preview: gets (number of the first picture in work, small pictures of where they are).
+        every: steps between two previews.
+    """
+
+    callback: Callable[[int, int], bool | None] | None = None
+    preview: Preview | None = None
+    every: int = 5
+    total: int = 0
+    done: int = 0
+    pictures: int = 0
+
+    def advance(self, count: int) -> None:
+        self.done += count
+        if self.callback and self.callback(self.done, self.total):
+            raise Aborted(f"stopped after {self.done} of {self.total} steps")
 
 
 class StyleDiffuserPipeline(DiffusionPipeline):
@@ -72,6 +126,7 @@ class StyleDiffuserPipeline(DiffusionPipeline):
         for module in (text_encoder, prototype, adapter):
             lay_out(module)
         adapter.install(unet)
+        self._texts: OrderedDict[tuple[str, Any, Any], Tensor] = OrderedDict()
 
     @torch.no_grad()
     def __call__(
@@ -86,8 +141,11 @@ class StyleDiffuserPipeline(DiffusionPipeline):
         guidance: float = 1.0,
         adapter_scale: float = 1.0,
         style_scale: float = 1.0,
+        scheduler: str | None = None,
         batch_size: int = 1,
         callback: Callable[[int, int], bool | None] | None = None,
+        preview: Preview | None = None,
+        preview_every: int = 5,
     ) -> Drawn:
         """Draw one picture per seed.
 
@@ -95,126 +153,171 @@ class StyleDiffuserPipeline(DiffusionPipeline):
             seeds: one per picture; a seed decides its latent and its noise and nothing else.
             tags: each picture's traits, for the label of G and the caption of the enhancer.
             prefix: tags put before every caption (the style the LoRA learnt).
-            steps: UNet evaluations per picture.
+            steps: of the scheduler per picture; one evaluation of the UNet each ("heun": two).
             strength: share of the noise schedule to run; 1 ignores the start latent.
             truncation: ψ of G.
             guidance: classifier-free guidance; 1 evaluates the UNet once a step.
             adapter_scale, style_scale: weights of the two conditionings; 0 switches one off.
+            scheduler: a name of `schedulers.SCHEDULERS`; None is the pipeline's own (Euler's).
             batch_size: pictures computed together. The default gives the same bits however many
                 seeds are asked; larger ones are the same up to rounding.
-            callback: called as callback(done, of) after every step over all pictures; returning
-                True stops with `Aborted`.
+            callback: called as callback(done, of) after every evaluation over all pictures;
+                returning True stops with `Aborted`.
+            preview: called as preview(first, images) every `preview_every` evaluations, with small
+                pictures of what those in work, from number `first` on, will be.
 
         Raises:
             Aborted: the callback asked to stop.
             ValueError: tags and seeds differ in number, or a parameter is out of range.
         """
         rows = [list(row) for row in tags] if tags is not None else [[] for _ in seeds]
-        check_parameters(len(seeds), len(rows), steps, strength, guidance)
-        set_style_scale(self.unet, style_scale)
+        if len(seeds) != len(rows):
+            raise ValueError(f"{len(seeds)} seeds but {len(rows)} rows of tags")
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        sampling = Sampling(steps, strength, guidance, adapter_scale, style_scale, scheduler)
+        watch = Watch(callback, preview, preview_every)
+        watch.total = len(seeds) * self.evaluations(sampling)
         images: list[Image.Image] = []
         prototypes: list[Image.Image] = []
-        total = steps * len(seeds)
         for start in range(0, len(seeds), batch_size):
             part = slice(start, start + batch_size)
-            count = len(seeds[part])
-            done = start * steps
-
-            def advance(step: int, done: int = done, count: int = count) -> None:
-                if callback and callback(done + step * count, total):
-                    raise Aborted(f"stopped after {done + step * count} of {total} steps")
-
-            picture, prototype = self._draw(
-                seeds[part],
-                rows[part],
-                prefix=prefix,
-                steps=steps,
-                strength=strength,
-                truncation=truncation,
-                guidance=guidance,
-                adapter_scale=adapter_scale,
-                advance=advance,
+            z, noise, dice = seeded_noise(seeds[part], self.prototype.G.z_dim, self.latent_shape)
+            ws = self.prototype.map(z.to(self.unet.device), rows[part], truncation)
+            prototype, features = self.prototype.draw(ws)
+            picture = self.redraw(
+                ws,
+                features,
+                captions([*prefix, *row] for row in rows[part]),
+                self.start_from(prototype, noise, strength),
+                sampling,
+                watch,
+                dice,
             )
-            images += [Image.fromarray(p) for p in to_pixels(picture)]
-            prototypes += [Image.fromarray(p) for p in to_pixels(prototype)]
+            images += to_images(picture)
+            prototypes += to_images(prototype)
         return Drawn(images=images, prototypes=prototypes)
 
-    def _draw(
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        size = self.unet.config.sample_size
+        return (self.unet.config.in_channels, size, size)
+
+    def evaluations(self, sampling: Sampling) -> int:
+        """How often the UNet is asked for one picture."""
+        scheduler = make_scheduler(sampling.scheduler, self.scheduler)
+        return len(plan(scheduler, sampling.steps, sampling.strength, "cpu"))
+
+    @torch.no_grad()
+    def redraw(
         self,
-        seeds: Sequence[int],
-        tags: list[list[str]],
-        *,
-        prefix: Sequence[str],
-        steps: int,
-        strength: float,
-        truncation: float,
-        guidance: float,
-        adapter_scale: float,
-        advance: Callable[[int], None],
-    ) -> tuple[Tensor, Tensor]:
-        """One batch. Returns (pictures, prototypes), both [N, 3, H, W] in [−1, 1]."""
-        device, dtype = self.unet.device, self.unet.dtype
-        latent = self.unet.config.sample_size
-        shape = (self.unet.config.in_channels, latent, latent)
-        z, noise = seeded_noise(seeds, self.prototype.G.z_dim, shape)
-        ws = self.prototype.map(z.to(device), tags, truncation)
-        prototype, features = self.prototype.draw(ws)
-        residuals = None
-        if adapter_scale:
-            maps = {r: f.to(dtype) for r, f in features.items()}
-            residuals = self.adapter.residuals(maps, adapter_scale)
-        hidden = self._condition(ws.to(dtype), tags, prefix, guided=guidance != 1)
-
-        timesteps = partial_timesteps(self.scheduler, steps, strength)
-        self.scheduler.set_timesteps(timesteps=timesteps, device=device)
-        x = self._start(prototype, noise.to(device, dtype), strength)
-        for index, t in enumerate(self.scheduler.timesteps):
-            epsilon = self._predict(x, t, hidden, residuals, guidance)
-            x = self.scheduler.step(epsilon, t, x).prev_sample
-            advance(index + 1)
-        picture = self.vae.decode(x / self.vae.config.scaling_factor).sample
-        return picture.clamp(-1, 1), prototype.clamp(-1, 1)
-
-    def _condition(
-        self, ws: Tensor, tags: list[list[str]], prefix: Sequence[str], *, guided: bool
+        ws: Tensor,
+        features: dict[int, Tensor],
+        texts: Sequence[str],
+        start: Start,
+        sampling: Sampling,
+        watch: Watch,
+        dice: list[torch.Generator],
     ) -> Tensor:
+        """The enhancer's part for one batch: pictures [N, 3, H, W] in [−1, 1].
+
+        Args:
+            ws: [N, num_ws, w_dim], for the style tokens.
+            features: F_r of G by resolution, for the adapter.
+            texts: N captions.
+            start: (scheduler, its first timestep) → the latent [N, C, h, w] to begin with.
+            dice: a generator a picture, for schedulers that draw noise.
+        """
+        scheduler = make_scheduler(sampling.scheduler, self.scheduler)
+        timesteps = plan(scheduler, sampling.steps, sampling.strength, self.unet.device)
+        drawn = {"generator": dice} if "generator" in signature(scheduler.step).parameters else {}
+        set_style_scale(self.unet, sampling.style_scale)
+        hidden = self._condition(ws, texts, guided=sampling.guidance != 1)
+        residuals = None
+        if sampling.adapter_scale:
+            maps = {r: f.to(self.unet.dtype) for r, f in features.items()}
+            residuals = self.adapter.residuals(maps, sampling.adapter_scale)
+        x = start(scheduler, timesteps[0])
+        for index, t in enumerate(timesteps):
+            z_t = scheduler.scale_model_input(x, t)
+            said = self._predict(z_t, t, hidden, residuals, sampling.guidance)
+            x = scheduler.step(said, t, x, **drawn).prev_sample
+            if watch.preview and (index + 1) % watch.every == 0 and index + 1 < len(timesteps):
+                watch.preview(watch.pictures, self._small(clean_part(scheduler, z_t, said, t)))
+            watch.advance(len(x))
+        watch.pictures += len(x)
+        return self.vae.decode(x / self.vae.config.scaling_factor).sample.clamp(-1, 1)
+
+    def start_from(self, picture: Tensor, noise: Tensor, strength: float) -> Start:
+        """Begin with E(picture) noised to the first timestep, or with noise alone at strength 1."""
+        noise = noise.to(self.unet.device, self.unet.dtype)
+
+        def start(scheduler: Any, first: Tensor) -> Tensor:
+            if strength >= 1:
+                return noise * scheduler.init_noise_sigma
+            return scheduler.add_noise(self.encode(picture), noise, first.repeat(len(noise)))
+
+        return start
+
+    @torch.no_grad()
+    def encode(self, picture: Tensor) -> Tensor:
+        """Pictures [N, 3, H, W] in [−1, 1] of any size → scaled latents (the posterior's mode)."""
+        fitted = enlarge(picture, self.vae.config.sample_size).to(self.vae.device, self.vae.dtype)
+        fitted = fitted.contiguous(memory_format=torch.channels_last)
+        return self.vae.encode(fitted).latent_dist.mode() * self.vae.config.scaling_factor
+
+    def _small(self, z: Tensor) -> list[Image.Image]:
+        """Latents → pictures of half the size, at a quarter of the cost."""
+        small = F.avg_pool2d(z, 2) / self.vae.config.scaling_factor
+        return to_images(self.vae.decode(small).sample)
+
+    def _condition(self, ws: Tensor, texts: Sequence[str], *, guided: bool) -> Tensor:
         """Text tokens followed by style tokens; with guidance, the empty captions come first."""
-        captions = [", ".join([*prefix, *row]) for row in tags]
-        style = self.adapter.style_tokens(ws)
+        style = self.adapter.style_tokens(ws.to(self.unet.dtype))
+        text = torch.cat([self._text(caption) for caption in texts])
         if guided:
-            captions = ["" for _ in captions] + captions
+            text = torch.cat([self._text("").expand_as(text), text])
             style = torch.cat([style, style])
-        text = encode_text(self.tokenizer, self.text_encoder, captions)
         return torch.cat([text.to(style.dtype), style], dim=1)
 
-    def _start(self, prototype: Tensor, noise: Tensor, strength: float) -> Tensor:
-        """The latent of the first step: E(P) noised to `strength`, or noise alone."""
-        if strength >= 1:
-            return noise * self.scheduler.init_noise_sigma
-        size = self.vae.config.sample_size
-        picture = enlarge(prototype, size).to(noise.dtype)
-        clean = self.vae.encode(picture).latent_dist.mode() * self.vae.config.scaling_factor
-        first = self.scheduler.timesteps[:1].repeat(len(noise))
-        return self.scheduler.add_noise(clean, noise, first)
+    def _text(self, caption: str) -> Tensor:
+        """One caption's hidden states [1, L, D], kept for the next time it is asked for.
+
+        Captions are encoded one by one, so that they are the same bits in every batch.
+        """
+        key = (caption, self.text_encoder.device, self.text_encoder.dtype)
+        if key not in self._texts:
+            self._texts[key] = encode_text(self.tokenizer, self.text_encoder, [caption])
+        self._texts.move_to_end(key)
+        if len(self._texts) > CACHED_CAPTIONS:
+            self._texts.popitem(last=False)
+        return self._texts[key]
 
     def _predict(
         self,
-        x: Tensor,
+        z_t: Tensor,
         t: Tensor,
         hidden: Tensor,
         residuals: list[Tensor] | None,
         guidance: float,
     ) -> Tensor:
-        """ε_θ(x_t, t, conditions), with classifier-free guidance on the caption."""
-        model_input = self.scheduler.scale_model_input(x, t)
-        if guidance != 1:
-            model_input = torch.cat([model_input, model_input])
-            residuals = residuals and [torch.cat([r, r]) for r in residuals]
-        epsilon = supervised_unet(self.unet, model_input, t, hidden, residuals)
-        if guidance != 1:
-            empty, asked = epsilon.chunk(2)
-            epsilon = empty + guidance * (asked - empty)
-        return epsilon
+        """What the UNet says of z_t under the conditions, with guidance on the caption."""
+        if guidance == 1:
+            return supervised_unet(self.unet, z_t, t, hidden, residuals)
+        residuals = residuals and [torch.cat([r, r]) for r in residuals]
+        both = supervised_unet(self.unet, torch.cat([z_t, z_t]), t, hidden, residuals)
+        empty, asked = both.chunk(2)
+        return empty + guidance * (asked - empty)
+
+
+def captions(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Tags of each picture → its caption."""
+    return [", ".join(row) for row in rows]
+
+
+def to_images(pictures: Tensor) -> list[Image.Image]:
+    """[N, 3, H, W] in about [−1, 1] → RGB pictures."""
+    return [Image.fromarray(p) for p in to_pixels(pictures)]
 
 
 def supervised_unet(
@@ -235,32 +338,23 @@ def supervised_unet(
     return unet(x, t, hidden, **extra).sample
 
 
-def check_parameters(seeds: int, tags: int, steps: int, strength: float, guidance: float) -> None:
-    if seeds != tags:
-        raise ValueError(f"{seeds} seeds but {tags} rows of tags")
-    if not 1 <= steps <= 1000:
-        raise ValueError(f"steps must be 1 to 1000, not {steps}")
-    if not 0 < strength <= 1:
-        raise ValueError(f"strength must be over 0 and at most 1, not {strength}")
-    if guidance < 0:
-        raise ValueError(f"guidance must not be negative, not {guidance}")
+def seeded_noise(
+    seeds: Sequence[int], z_dim: int, shape: tuple[int, ...]
+) -> tuple[Tensor, Tensor, list[torch.Generator]]:
+    """z [N, z_dim] and the diffusion noise [N, *shape], each row from its own seed, on the CPU;
+    and the generators, for schedulers that draw more."""
+    dice = [torch.Generator().manual_seed(seed) for seed in seeds]
+    z = [torch.randn(z_dim, generator=one) for one in dice]
+    noise = [torch.randn(shape, generator=one) for one in dice]
+    return torch.stack(z), torch.stack(noise), dice
 
 
-def seeded_noise(seeds: Sequence[int], z_dim: int, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """z [N, z_dim] and the diffusion noise [N, *shape], each row from its own seed, on the CPU."""
-    z, noise = [], []
-    for seed in seeds:
-        dice = torch.Generator().manual_seed(seed)
-        z.append(torch.randn(z_dim, generator=dice))
-        noise.append(torch.randn(shape, generator=dice))
-    return torch.stack(z), torch.stack(noise)
-
-
-def partial_timesteps(scheduler: Any, steps: int, strength: float) -> list[int]:
-    """`steps` training timesteps from strength·T down to 0, evenly spaced, the first included."""
-    last = scheduler.config.num_train_timesteps * strength
-    spaced = [round(last - last / steps * i) - 1 for i in range(steps)]
-    return sorted({max(t, 0) for t in spaced}, reverse=True)
+def clean_part(scheduler: Any, z_t: Tensor, said: Tensor, t: Tensor) -> Tensor:
+    """The ẑ_0 that the UNet's answer at z_t means (Ho 2020, eq. 15)."""
+    alpha = scheduler.alphas_cumprod[int(t)].to(z_t)
+    if scheduler.config.prediction_type == "v_prediction":
+        return alpha.sqrt() * z_t - (1 - alpha).sqrt() * said
+    return (z_t - (1 - alpha).sqrt() * said) / alpha.sqrt()
 
 
 def enlarge(prototype: Tensor, size: int) -> Tensor:
