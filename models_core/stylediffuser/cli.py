@@ -79,9 +79,9 @@ def run_fusion(args: argparse.Namespace) -> None:
         raise ValueError(f"--frames must be at least 2, not {args.frames}")
     opened = _open(args)
     fusion = opened.fusion(args.encoder)
-    subjects = [opened.subject(text, _tags(args)) for text in (args.first, args.second)]
+    first, second = (opened.subject(text, _tags(args)) for text in (args.first, args.second))
     shares = [i / (args.frames - 1) for i in range(args.frames)]
-    drawn = fusion.fuse(*subjects, shares, seed=args.seed, callback=_progress)
+    drawn = fusion.fuse(first, second, shares, seed=args.seed, callback=_progress)
     _write([drawn.images], args.out, opened.size)
 
 

@@ -1,8 +1,8 @@
 """Training StyleDiffuser: adapter and LoRA together, generator and text encoder frozen, and the
 base UNet too unless the recipe says `train_base` (for a base that is itself still young).
 
-Pairs: for a real picture x with tags q, the prototype P = G(z, c(q)) shows the same traits with
-the faults this generator makes. L = E‖ε − ε_θ(z_t, t, τ(q), F(G), w)‖² over adapter and LoRA.
+Pairs: for a real picture x with tags q, a prototype P = G(w) shows the same traits with the faults
+this generator makes (`pairs.py`). L = E‖ε − ε_θ(z_t, t, τ(q), F(G), w)‖² over adapter and LoRA.
 
 The sampler starts from a noised E(P), not from a noised E(x), so early in its path the latent
 still holds the prototype's faults. The loss sees the same: z_t is made from a mixture of E(x) and
@@ -34,6 +34,7 @@ from models_core.training.diffusion import (
     encode_latents,
 )
 from models_core.training.initial import start_from
+from models_core.training.pairs import Encoder, Pairs, open_encoder
 from models_core.training.run import Run, batch_indices, seed_step, take_steps
 from models_core.training.state import ParametersState
 
@@ -48,7 +49,7 @@ def bridge(clean: Tensor, start: Tensor, t: Tensor, first: int, share: Tensor) -
 
 
 class StyleDiffuserTraining(ParametersState):
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, encoder: Encoder | None = None) -> None:
         self.run, self.cfg = run, run.recipe["training"]
         recipe = run.recipe
         self.prefix = recipe.get("prefix", [])
@@ -60,6 +61,14 @@ class StyleDiffuserTraining(ParametersState):
         self.tokenizer, self.scheduler = base.tokenizer, base.scheduler
         self.latents = cached_latents(
             self.vae, dataset, "crop", run.folder / "latents.pt", recipe.get("limit")
+        )
+        self.pairs = Pairs(
+            self.prototype,
+            dataset,
+            run.folder / "ws.pt",
+            encoder=encoder,
+            share=recipe.get("encoder_share", 1.0),
+            limit=recipe.get("limit"),
         )
         torch.manual_seed(self.cfg["seed"])
         self.lora = add_lora(self.unet, recipe["lora"])
@@ -88,8 +97,7 @@ class StyleDiffuserTraining(ParametersState):
         tags = [self.tags[i] for i in index]
         clean = torch.stack([self.latents[i] for i in index])
         with torch.no_grad():
-            psi = float(torch.rand(1, generator=order) * 0.4 + 0.6)
-            ws = self.prototype.map(torch.randn(n, self.prototype.G.z_dim), tags, psi)
+            ws = self.pairs.ws(index, order)
             image, features = self.prototype.draw(ws)
             start = encode_latents(self.vae, enlarge(image, self.vae.config.sample_size))
             hidden = encode_text(self.tokenizer, self.text, self._captions(tags, order))
@@ -156,7 +164,7 @@ class StyleDiffuserTraining(ParametersState):
 
 def main(recipe: Path, folder: Path, steps: int | None = None) -> None:
     run = Run(folder, recipe)
-    job = StyleDiffuserTraining(run)
+    job = StyleDiffuserTraining(run, open_encoder(run.recipe))
     take_steps(
         job,
         job.cfg["steps"] if steps is None else job.step + steps,

@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from models_core.data.dataset import ImageFolder, to_tensor
 from models_core.enhancer.components import build_scheduler
 from models_core.training import autoencoder, lora, stylediffuser, unet
 from models_core.training.diffusion import ForwardProcess
 from models_core.training.run import Run
+from models_core.training.stylediffuser import StyleDiffuserTraining
 from models_core.training.unet import UNetTraining
+from tests.models_core.enhancer.conftest import write_stylediffuser
 
 
 @pytest.mark.parametrize(
@@ -45,6 +48,36 @@ def assert_same(a, b):
             assert_same(x, y)
     else:
         assert a == b
+
+
+class OffsetEncoder:
+    """w's that tell which picture they are of."""
+
+    def __init__(self, prototype) -> None:
+        self.shape = (prototype.G.num_ws, prototype.G.w_dim)
+
+    def encode(self, images):
+        return images.mean(dim=(1, 2, 3)).view(-1, 1, 1).expand(-1, *self.shape)
+
+
+def test_pairs_come_from_the_encoder_where_there_is_one(chain, tmp_path):
+    recipe = write_stylediffuser(chain, tmp_path / "style.toml", limit=8)
+    by_label = StyleDiffuserTraining(Run(tmp_path / "label", recipe))
+    encoder = OffsetEncoder(by_label.prototype)
+    job = StyleDiffuserTraining(Run(tmp_path / "encoder", recipe), encoder)
+    index, order = [3, 5], torch.Generator
+    ws = job.pairs.ws(index, order().manual_seed(1))
+    pixels = to_tensor(ImageFolder(chain / "data").pixels("crop", 16)[:8])
+    assert torch.allclose(ws, encoder.encode(pixels[index]), atol=1e-6)
+    assert job.take_step()["loss"] > 0
+    job.pairs.share = 0.0
+    torch.manual_seed(0)
+    without = job.pairs.ws(index, order().manual_seed(1))
+    torch.manual_seed(0)
+    assert torch.equal(without, by_label.pairs.ws(index, order().manual_seed(1)))
+    encoder.shape = (2, 2)
+    with pytest.raises(ValueError, match="train an encoder for this prototype"):
+        StyleDiffuserTraining(Run(tmp_path / "other", recipe), encoder)
 
 
 def test_a_run_explains_itself(chain):
