@@ -84,7 +84,7 @@ def stylegan2(bundle: Bundle, device: str, truncation: float) -> Model:
 
     @torch.inference_mode()
     def draw(seeds: Sequence[int], tags: Sequence[Sequence[str]]) -> np.ndarray:
-        z, _ = seeded_noise(seeds, prototype.G.z_dim, (1,))
+        z, *_ = seeded_noise(seeds, prototype.G.z_dim, (1,))
         image, _ = prototype.draw(prototype.map(z.to(device), tags, truncation))
         return to_pixels(enlarge(image.clamp(-1, 1), size))
 
