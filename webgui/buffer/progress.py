@@ -16,8 +16,8 @@ from webgui.fleet.hearsay import clean
 from webgui.registry.models import Release
 
 from . import tickets
-from .models import Batch, Pool, Ticket
-from .yields import share_kept
+from .models import Batch, Ticket
+from .yields import in_vain, share_kept
 
 DELIVERY_SECONDS = 3.0  # from the last image made to the first one served
 
@@ -115,19 +115,22 @@ def _eta(ticket: Ticket, position: int, batches: list[Batch]) -> tuple[int | Non
         if brought >= position:
             break
     else:
-        if why := _why_no_more(ticket.pool):
+        if why := _why_no_more(ticket):
             return None, why
         size = ticket.pool.batch_size
         seconds += math.ceil((position - brought) / (size * share)) * size * pace
     return math.ceil(seconds + DELIVERY_SECONDS), ""
 
 
-def _why_no_more(pool: Pool) -> str:
-    """Why no batch is ordered for this pool; empty where nothing is in the way."""
+def _why_no_more(ticket: Ticket) -> str:
+    """Why no batch is ordered for this ticket; empty where nothing is in the way."""
+    pool = ticket.pool
     if pool.paused:
         return "The making of new ones is paused for now."
     if pool.release.state == Release.State.RETIRED:
         return "Nobody makes new ones of this style any more."
     if pool.pause > 0:
         return "The last attempt to make more failed. It will be tried again soon."
+    if ticket.tags and in_vain(pool, ticket.tags, ticket.created_at):
+        return "None with these traits would come out well. Other traits may."
     return ""

@@ -21,7 +21,7 @@ from . import inbox, orders, tickets
 from .levels import Level, level
 from .models import Batch, Pool
 from .progress import patience
-from .yields import draws_for, share_kept
+from .yields import draws_for, in_vain, share_kept
 
 SEEDS = 2**53
 # Where few of a release's images are kept, a batch for tags may be so many times larger.
@@ -106,11 +106,8 @@ def _wish_for_tickets(pool: Pool, fullness: float) -> Wish | None:
     tagged = tickets.waiting(pool).exclude(tags=[]).order_by()
     for row in tagged.values("tags").annotate(many=Count("id"), since=Min("created_at")):
         params = {"tags": row["tags"]}
-        made = Batch.objects.filter(pool=pool, params=params)
-        coming = made.filter(state__in=Batch.UNDER_WAY).exists()
-        # Where batch after batch brings no such image, the release cannot draw it.
-        in_vain = made.filter(ordered_at__gte=row["since"]).count() >= Batch.MAX_ATTEMPTS
-        if not coming and not in_vain:
+        under_way = Batch.objects.filter(pool=pool, params=params, state__in=Batch.UNDER_WAY)
+        if not under_way.exists() and not in_vain(pool, row["tags"], row["since"]):
             return Wish(pool, _draws_for_tickets(pool, row["many"]), fullness, params)
     return None
 

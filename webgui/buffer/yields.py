@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from math import comb
 
 from django.db.models import Sum
 
-from .models import Batch
+from .models import Batch, Pool
 
 REMEMBERED = 30  # batches
 DOUBT = 4  # images; so many kept ones are taken for granted before there is a measurement
@@ -20,6 +22,13 @@ def share_kept(release_id: int) -> float:
     seen = lately[:REMEMBERED].aggregate(drawn=Sum("drawn"), kept=Sum("ingested_count"))
     share = ((seen["kept"] or 0) + DOUBT) / ((seen["drawn"] or 0) + DOUBT)
     return max(LEAST, min(1.0, share))
+
+
+def in_vain(pool: Pool, tags: Sequence[str], since: datetime) -> bool:
+    """Whether batch after batch brought no image with these tags: the release cannot draw them."""
+    settled = Batch.objects.filter(pool=pool, params={"tags": list(tags)}, ordered_at__gte=since)
+    nothing = settled.filter(ingested_count=0, settled_at__isnull=False)
+    return nothing.count() >= Batch.MAX_ATTEMPTS
 
 
 def draws_for(wanted: int, share: float, most: int) -> int:

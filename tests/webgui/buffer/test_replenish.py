@@ -12,9 +12,10 @@ from generator_worker.contract import GENERATE_BATCH, BatchFailed, GenerateBatch
 from tests.webgui.making import deliver, make_batch, make_pool, make_release, make_worker, stock
 from webgui.buffer import orders
 from webgui.buffer.claim import claim
+from webgui.buffer.ingest import ingest
 from webgui.buffer.levels import level
-from webgui.buffer.models import Batch, Pool
-from webgui.buffer.progress import patience
+from webgui.buffer.models import Batch, Pool, Ticket
+from webgui.buffer.progress import outlook, patience
 from webgui.buffer.replenish import note_trouble, reconcile, refused, replenish
 from webgui.fleet.models import Worker
 from webgui.registry.models import Release
@@ -138,11 +139,28 @@ def test_tags_someone_waits_for_are_ordered_to_measure(
 
 def test_tags_no_batch_ever_brings_are_not_ordered_for_ever(pool: Pool, worker: Worker) -> None:
     stock(pool, 16, ("black hair",))
-    claim("toon", ["pink hair"], client="visitor:a")
+    ticket = claim("toon", ["pink hair"], client="visitor:a").ticket
+    assert ticket is not None and outlook(ticket).eta_seconds is not None
     for _ in range(5):
         replenish()
-        Batch.objects.filter(state=Batch.State.ORDERED).update(state=Batch.State.INGESTED)
+        Batch.objects.filter(state=Batch.State.ORDERED).update(
+            state=Batch.State.INGESTED, settled_at=timezone.now()
+        )
     assert Batch.objects.exclude(params={}).count() == 3
+    told = outlook(ticket)
+    assert told.eta_seconds is None and "Other traits" in told.note
+
+
+def test_a_long_line_for_the_same_tags_is_served_to_its_end(pool: Pool, worker: Worker) -> None:
+    for number in range(20):
+        claim("toon", ["pink hair"], client=f"visitor:{number}")
+    for _ in range(40):
+        replenish()
+        for batch in Batch.objects.filter(state=Batch.State.ORDERED):
+            deliver(batch, tags=tuple(batch.tags))
+            ingest(batch.pk)
+    assert Ticket.objects.filter(state=Ticket.State.SERVED).count() == 20
+    assert Batch.objects.exclude(params={}).count() > Batch.MAX_ATTEMPTS
 
 
 def test_those_who_wait_for_tags_leave_every_second_order_to_the_shelf(
