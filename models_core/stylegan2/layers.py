@@ -123,7 +123,19 @@ class Mapping(nn.Module):
         truncation_cutoff: int | None = None,
         update_average: bool = False,
     ) -> Tensor:
-        """z: [N, z_dim], c: [N, c_dim] → [N, num_ws, w_dim] (or [N, w_dim])."""
+        """z: [N, z_dim], c: [N, c_dim] → [N, num_ws, w_dim] (or [N, w_dim]), in float32 always."""
+        device = self.fc0.weight.device.type  # type: ignore[union-attr, operator]
+        with torch.autocast(device, enabled=False):
+            x = self._mapped(z, c)
+        if update_average and self.w_avg_beta is not None:
+            self.w_avg.copy_(x.detach().mean(dim=0).lerp(self.w_avg, self.w_avg_beta))
+        if self.num_ws is None:
+            return x
+        x = x.unsqueeze(1).repeat(1, self.num_ws, 1)
+        return truncate(x, self.w_avg, truncation_psi, truncation_cutoff)
+
+    def _mapped(self, z: Tensor | None, c: Tensor | None) -> Tensor:
+        """[N, w_dim], before it is broadcast and truncated."""
         parts = []
         if self.z_dim:
             if z is None:
@@ -136,12 +148,7 @@ class Mapping(nn.Module):
         x = torch.cat(parts, dim=1)
         for index in range(self.num_layers):
             x = getattr(self, f"fc{index}")(x)
-        if update_average and self.w_avg_beta is not None:
-            self.w_avg.copy_(x.detach().mean(dim=0).lerp(self.w_avg, self.w_avg_beta))
-        if self.num_ws is None:
-            return x
-        x = x.unsqueeze(1).repeat(1, self.num_ws, 1)
-        return truncate(x, self.w_avg, truncation_psi, truncation_cutoff)
+        return x
 
 
 def truncate(ws: Tensor, w_avg: Tensor, psi: float, cutoff: int | None = None) -> Tensor:

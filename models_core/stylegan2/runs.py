@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from models_core.stylegan2.checkpoint import CheckpointError, save
+from models_core.stylegan2.recipe import Recipe
 
 
 def generator_config(network: Mapping[str, Any], c_dim: int) -> dict[str, Any]:
@@ -30,7 +31,20 @@ def generator_config(network: Mapping[str, Any], c_dim: int) -> dict[str, Any]:
             "channel_base": network["channel_base"],
             "channel_max": network["channel_max"],
             "use_noise": network["use_noise"],
+            **({"conv_clamp": clamp} if (clamp := network.get("conv_clamp")) else {}),
         },
+    }
+
+
+def discriminator_config(network: Mapping[str, Any], c_dim: int) -> dict[str, Any]:
+    """`Discriminator`'s keyword arguments from the same table."""
+    return {
+        "c_dim": c_dim,
+        "img_resolution": network["img_resolution"],
+        "channel_base": network["channel_base"],
+        "channel_max": network["channel_max"],
+        "conv_clamp": network.get("conv_clamp"),
+        "mbstd_group_size": network.get("mbstd_group", 4),
     }
 
 
@@ -58,13 +72,13 @@ def convert_run(
     recipe_file = run / "recipe.toml"
     if not recipe_file.exists():
         raise CheckpointError(f"{run} is not a training run: it holds no recipe.toml")
-    recipe = tomllib.loads(recipe_file.read_text(encoding="utf-8"))
     snapshot = snapshot or newest_snapshot(run)
+    recipe = Recipe.read(recipe_file)
     state: dict[str, Tensor] = torch.load(snapshot, map_location="cpu", weights_only=True)
     tags: dict[str, dict[str, float]] = {}
-    if recipe["network"].get("conditional"):
-        tags = json.loads((Path(recipe["data"]) / "dataset.json").read_text())["tags"]
-    config = generator_config(recipe["network"], sum(map(len, tags.values())))
+    if recipe.network.conditional:
+        tags = json.loads((Path(recipe.data) / "dataset.json").read_text())["tags"]
+    config = generator_config(recipe.network.model_dump(), sum(map(len, tags.values())))
     found = tomllib.loads(rules.read_text(encoding="utf-8")).get("rules", []) if rules else []
     save(config, state, out, tags=tags, rules=found, dtype=dtype)
     return snapshot

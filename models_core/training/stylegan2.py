@@ -1,4 +1,5 @@
-"""Training StyleGAN2: non-saturating logistic loss with lazy regularization (Karras 2020a)."""
+"""Training StyleGAN2: non-saturating logistic loss with lazy regularization (Karras 2020a) and
+adaptive discriminator augmentation (Karras 2020b)."""
 
 from __future__ import annotations
 
@@ -10,156 +11,204 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from models_core.data.dataset import ImageFolder, contact_sheet, to_pixels, to_tensor
 from models_core.stylediffuser.prototype import Prototype
 from models_core.stylegan2 import Discriminator, Generator
-from models_core.stylegan2.runs import generator_config
-from models_core.training.run import Run, batch_indices, seed_step, take_steps, update_average
+from models_core.stylegan2.ada import Augmentation, Strength
+from models_core.stylegan2.loss import (
+    discriminator_loss,
+    generator_loss,
+    mix_styles,
+    path_length_penalty,
+    r1_penalty,
+)
+from models_core.stylegan2.recipe import AugmentationTable, Recipe
+from models_core.stylegan2.runs import discriminator_config, generator_config
+from models_core.training.diffusion import autocast
+from models_core.training.run import (
+    Run,
+    batch_indices,
+    replacing,
+    save_whole,
+    seed_step,
+    take_steps,
+    update_average,
+)
+from models_core.training.stylegan2_initial import start_discriminator, start_generator
+from models_core.training.stylegan2_metrics import SnapshotMetric
 
 
-def mix_styles(G: Generator, z: Tensor, c: Tensor, probability: float) -> Tensor:
-    """Map z to w; for a share of the batch, from a random layer on, use a second z's w.
+class Crops:
+    """A split's pictures in memory-mapped pixels, with label vectors, drawn in batches."""
 
-    Mixing regularization (Karras 2019, §3.1). Returns [N, num_ws, w_dim].
-    """
-    ws = G.mapping(z, c, update_average=True)
-    if probability > 0:
-        other = G.mapping(torch.randn_like(z), c)
-        cut = torch.randint(1, G.num_ws, (len(z), 1, 1))
-        cut = torch.where(torch.rand(len(z), 1, 1) < probability, cut, G.num_ws)
-        layer = torch.arange(G.num_ws).view(1, -1, 1)
-        ws = torch.where(layer < cut, ws, other)
-    return ws
+    def __init__(self, folder: ImageFolder, recipe: Recipe, device: torch.device) -> None:
+        conditional = recipe.network.conditional
+        self.pixels = folder.pixels("crop", recipe.network.img_resolution)
+        self.labels = folder.labels if conditional else torch.zeros(len(folder), 0)
+        self.flip = torch.tensor([bool(row.get("flip")) for row in folder.rows])
+        self.mirror, self.device = recipe.training.mirror, device
 
+    def batch(self, n: int, order: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Images [N, 3, R, R] in [−1, 1] and labels [N, c_dim].
 
-def discriminator_loss(
-    D: Discriminator, fake: Tensor, fake_c: Tensor, real: Tensor, real_c: Tensor
-) -> tuple[Tensor, Tensor]:
-    """E[softplus(D(fake))] + E[softplus(−D(real))]; also the mean sign of D(real), r_t."""
-    real_logits = D(real, real_c)
-    loss = F.softplus(D(fake, fake_c)).mean() + F.softplus(-real_logits).mean()
-    return loss, real_logits.detach().sign().mean()
-
-
-def r1_penalty(D: Discriminator, real: Tensor, c: Tensor) -> Tensor:
-    """½ E‖∇ₓ D(x)‖² on real images (Mescheder 2018); multiply by γ."""
-    real = real.detach().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(D(real, c).sum(), real, create_graph=True)
-    return 0.5 * gradient.square().sum(dim=(1, 2, 3)).mean()
-
-
-def path_length_penalty(
-    G: Generator, z: Tensor, c: Tensor, mean: Tensor, decay: float = 0.01
-) -> tuple[Tensor, Tensor]:
-    """(‖J_wᵀ y‖₂ − a)² with y ~ N(0, I) over the image (Karras 2020a, eq. 4).
-
-    `mean` is the running average a; returns the penalty and the new average.
-    """
-    ws = G.mapping(z, c)
-    image = G.synthesis(ws)
-    y = torch.randn_like(image) / math.sqrt(image.shape[2] * image.shape[3])
-    (gradient,) = torch.autograd.grad((image * y).sum(), ws, create_graph=True)
-    lengths = gradient.square().sum(dim=2).mean(dim=1).sqrt()
-    new_mean = mean.lerp(lengths.detach().mean(), decay)
-    return (lengths - new_mean).square().mean(), new_mean
+        With `mirror`, half of those pictures that may be mirrored are.
+        """
+        index = batch_indices(len(self.pixels), n, order).sort().values
+        images = to_tensor(self.pixels[index.numpy()])
+        if self.mirror:
+            turned = (torch.rand(n, generator=order) < 0.5) & self.flip[index]
+            images = torch.where(turned.view(n, 1, 1, 1), images.flip(3), images)
+        return images.to(self.device), self.labels[index].to(self.device)
 
 
 class StyleGAN2Training:
-    """The state of one run: networks, optimizers, step; and what one step does."""
+    """The state of one run: networks, optimizers, p, step; and what one step does."""
 
-    def __init__(self, run: Run, dataset: ImageFolder) -> None:
-        self.run, self.cfg = run, run.recipe["training"]
-        net = run.recipe["network"]
-        size = net["img_resolution"]
-        self.pixels = dataset.pixels("crop", size)
-        self.labels = dataset.labels if net.get("conditional") else torch.zeros(len(dataset), 0)
-        self.tags = dataset.vocabulary.tags if net.get("conditional") else []
-        channels = {"channel_base": net["channel_base"], "channel_max": net["channel_max"]}
-        self.config = generator_config(net, self.labels.shape[1])
+    def __init__(self, run: Run, dataset: ImageFolder, validation: ImageFolder | None) -> None:
+        self.run, self.recipe = run, Recipe.check(run.recipe)
+        self.cfg = self.recipe.training.model_dump()
+        self.n: int = self.cfg["batch"]  # images a step in this process
+        self.train_set = Crops(dataset, self.recipe, run.device)
+        self.held_out = Crops(validation, self.recipe, run.device) if validation else None
+        net, c_dim = self.recipe.network.model_dump(), self.train_set.labels.shape[1]
+        self.tags = dataset.vocabulary.tags if c_dim else []
+        self.config = generator_config(net, c_dim)
         torch.manual_seed(self.cfg["seed"])
-        # channels_last: a third faster on CPU, measured at this size.
-        fast = torch.channels_last
-        self.G: Generator = Generator(**self.config).to(memory_format=fast)  # type: ignore[call-overload]
-        D = Discriminator(self.labels.shape[1], size, 3, **channels)
-        self.D: Discriminator = D.to(memory_format=fast)  # type: ignore[call-overload]
+        self.G: Any = self._placed(Generator(**self.config))
+        self.D: Any = self._placed(Discriminator(**discriminator_config(net, c_dim)))
+        state = run.load()
+        if state is None and self.recipe.init:
+            start_generator(self.G, self.tags, Path(self.recipe.init))
+            start_discriminator(self.D, Path(self.recipe.init))
         self.G_ema = copy.deepcopy(self.G).eval().requires_grad_(False)
-        self.G_opt = self._optimizer(self.G, self.cfg.get("pl_interval", 0))
+        self.G_opt = self._optimizer(self.G, self.cfg["pl_interval"])
         self.D_opt = self._optimizer(self.D, self.cfg["r1_interval"])
+        self.augment, self.strength = augmentation(self.recipe.augmentation)
         self.step = 0
-        self.pl_mean = torch.zeros([])
-        if state := run.load():
+        self.pl_mean = torch.zeros([], device=run.device)
+        if state is not None:
             self._restore(state)
+        # The penalties differentiate twice, which compiled networks cannot: they stay as written.
+        self.synthesis, self.judge = self.G.synthesis, self.D
+        if self.cfg["compile"]:
+            self.synthesis, self.judge = torch.compile(self.synthesis), torch.compile(self.judge)
 
-    def _optimizer(self, net: torch.nn.Module, interval: int) -> torch.optim.Adam:
+    def _placed(self, network: nn.Module) -> Any:
+        # channels_last: as fast or faster in every measured training (docs/benchmarks.md).
+        return network.to(self.run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _optimizer(self, net: nn.Module, interval: int) -> torch.optim.Adam:
         """Adam, corrected for the extra step every `interval` (Karras 2020a, App. B)."""
         c = interval / (interval + 1) if interval else 1.0
         betas = (self.cfg["beta1"] ** c, self.cfg["beta2"] ** c)
         return torch.optim.Adam(net.parameters(), lr=self.cfg["lr"] * c, betas=betas, eps=1e-8)
 
     def state(self) -> dict[str, Any]:
-        return {
-            "step": self.step,
-            "pl_mean": self.pl_mean,
-            "G": self.G.state_dict(),
-            "D": self.D.state_dict(),
-            "G_ema": self.G_ema.state_dict(),
-            "G_opt": self.G_opt.state_dict(),
-            "D_opt": self.D_opt.state_dict(),
-        }
+        names = ("G", "D", "G_ema", "G_opt", "D_opt", "strength")
+        parts = {name: getattr(self, name).state_dict() for name in names}
+        return {"step": self.step, "pl_mean": self.pl_mean, **parts}
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.step, self.pl_mean = state["step"], state["pl_mean"]
+        self.step, self.pl_mean = state["step"], state["pl_mean"].to(self.run.device)
         for name in ("G", "D", "G_ema", "G_opt", "D_opt"):
             getattr(self, name).load_state_dict(state[name])
-
-    def _batch(self, order: torch.Generator) -> tuple[Tensor, Tensor]:
-        index = batch_indices(len(self.pixels), self.cfg["batch"], order)
-        return to_tensor(self.pixels[np.sort(index.numpy())]), self.labels[index.sort().values]
+        if "strength" in state:  # runs begun before there was augmentation have none
+            p = self.strength.p
+            self.strength.load_state_dict(state["strength"])
+            if self.recipe.augmentation.mode != "ada":
+                self.strength.p = p  # the recipe's, which may have been edited
 
     def take_step(self) -> dict[str, float]:
         """One step of D, one of G, and the lazy penalties that are due."""
         order = seed_step(self.cfg["seed"], self.step)
-        real, real_c = self._batch(order)
-        n = self.cfg["batch"]
-        if self.step * n < self.cfg.get("warmup_kimg", 0) * 1000:
-            return self._warm_up(real, real_c)
-        asked, fake_c = self._batch(order)
-        out: dict[str, float] = {}
+        real, real_c = self.train_set.batch(self.n, order)
+        out = {"lr": self.cfg["lr"]}
+        if self.step * self.run.batch < self.cfg["warmup_kimg"] * 1000:
+            out |= self._warm_up(real, real_c)
+        else:
+            asked, fake_c = self.train_set.batch(self.n, order)
+            out |= self._step_discriminator(real, real_c, fake_c, order)
+            out |= self._step_generator(fake_c, asked)
+        self._finish_step()
+        return out
 
+    def _logits(self, D: Any, images: Tensor, c: Tensor) -> Tensor:
+        """D's opinion of augmented images, [N, 1]."""
+        return D(self.augment(images, self.strength.p), c).float()
+
+    def _latents(self, n: int) -> Tensor:
+        return torch.randn(n, self.G.z_dim).to(self.run.device)
+
+    def _autocast(self) -> Any:
+        return autocast(self.cfg, self.run.device.type)
+
+    def _step_discriminator(
+        self, real: Tensor, real_c: Tensor, fake_c: Tensor, order: torch.Generator
+    ) -> dict[str, float]:
         self.G.requires_grad_(False)
         self.D.requires_grad_(True)
-        z = torch.randn(n, self.G.z_dim)
-        with torch.no_grad():
-            fake = self.G.synthesis(mix_styles(self.G, z, fake_c, self.cfg["mixing"]))
-        d_loss, r_t = discriminator_loss(self.D, fake, fake_c, real, real_c)
-        self._apply(self.D_opt, d_loss)
-        out |= {"d_loss": d_loss.item(), "r_t": r_t.item()}
+        z = self._latents(self.n)
+        with torch.no_grad(), self._autocast():
+            ws = mix_styles(self.G, z, fake_c, self.cfg["mixing"])
+            fake = self.synthesis(ws).float()
+        with self._autocast():
+            real_logits = self._logits(self.judge, real, real_c)
+            fake_logits = self._logits(self.judge, fake, fake_c)
+        loss = discriminator_loss(real_logits, fake_logits)
+        self._apply(self.D_opt, loss)
+        out = {"d_loss": loss.item(), "r_t": real_logits.detach().sign().mean().item()}
         interval = self.cfg["r1_interval"]
         if self.step % interval == 0:
-            penalty = r1_penalty(self.D, real, real_c)
-            self._apply(self.D_opt, penalty * self.cfg["r1_gamma"] * interval)
+            leaf = real.detach().requires_grad_(True)
+            penalty = r1_penalty(self._logits(self.D, leaf, real_c), leaf)
+            self._apply(self.D_opt, penalty * self.recipe.r1_gamma * interval)
             out["r1"] = penalty.item()
+        return out | self._steer(real_logits, fake_logits, order)
 
+    @torch.no_grad()
+    def _steer(
+        self, real_logits: Tensor, fake_logits: Tensor, order: torch.Generator
+    ) -> dict[str, float]:
+        """Move p by how far D overfits, where the recipe says so."""
+        mode, strength = self.recipe.augmentation.mode, self.strength
+        if mode == "off":
+            return {}
+        out = {"p": strength.p}
+        if mode == "fixed":
+            return out
+        strength.add(real_logits, fake_logits)
+        if not strength.due:
+            return out
+        if strength.needs_validation:
+            assert self.held_out is not None  # noqa: S101  `main` sees to it
+            held_out, c = self.held_out.batch(self.n, order)
+            strength.add_validation(self._logits(self.D, held_out, c))
+        self.run.processes.average([strength.sums, strength.counts])
+        out[f"{strength.heuristic}_steering"] = strength.adjust(self.run.processes.count)
+        return out
+
+    def _step_generator(self, c: Tensor, asked: Tensor) -> dict[str, float]:
         self.G.requires_grad_(True)
         self.D.requires_grad_(False)
-        ws = mix_styles(self.G, torch.randn(n, self.G.z_dim), fake_c, self.cfg["mixing"])
-        fake = self.G.synthesis(ws)
-        g_loss = F.softplus(-self.D(fake, fake_c)).mean()
+        with self._autocast():
+            ws = mix_styles(self.G, self._latents(self.n), c, self.cfg["mixing"])
+            fake = self.synthesis(ws).float()
+            loss = generator_loss(self._logits(self.judge, fake, c))
         likeness = (fake - asked).abs().mean()
-        self._apply(self.G_opt, g_loss + self.cfg.get("likeness_weight", 0) * likeness)
-        out |= {"g_loss": g_loss.item(), "likeness": likeness.item()}
-        interval = self.cfg.get("pl_interval", 0)
+        self._apply(self.G_opt, loss + self.cfg["likeness_weight"] * likeness)
+        out = {"g_loss": loss.item()}
+        if self.cfg["likeness_weight"]:
+            out["likeness"] = likeness.item()
+        interval = self.cfg["pl_interval"]
         if interval and self.step % interval == 0:
-            half = max(n // 2, 1)
-            penalty, self.pl_mean = path_length_penalty(
-                self.G, torch.randn(half, self.G.z_dim), fake_c[:half], self.pl_mean
-            )
+            half = max(self.n // 2, 1)  # Karras 2020a, App. B: it costs memory, and half will do
+            ws = self.G.mapping(self._latents(half), c[:half])
+            penalty, self.pl_mean = path_length_penalty(self.G, ws, self.pl_mean)
             self._apply(self.G_opt, penalty * self.cfg["pl_weight"] * interval)
+            self.run.processes.average([self.pl_mean])
             out["pl"] = penalty.item()
-
-        self._finish_step()
         return out
 
     def _warm_up(self, real: Tensor, c: Tensor) -> dict[str, float]:
@@ -168,18 +217,18 @@ class StyleGAN2Training:
         Only of use where the label says nearly everything about the picture, as drawn art's does;
         see docs/decisions/0005-warm-up.md.
         """
-        ws = self.G.mapping(torch.randn(len(c), self.G.z_dim), c, update_average=True)
-        fake = self.G.synthesis(ws)
+        with self._autocast():
+            ws = self.G.mapping(self._latents(len(c)), c, update_average=True)
+            fake = self.synthesis(ws).float()
         likeness = (fake - real).abs().mean()
         self._regress(4 * F.mse_loss(fake, real) + likeness)
-        self._finish_step()
         return {"likeness": likeness.item()}
 
     def _regress(self, loss: Tensor) -> None:
         """Apply with momentum and a falling rate, which regression wants and the game does not."""
         (group,) = self.G_opt.param_groups
         kept = {"lr": group["lr"], "betas": group["betas"]}
-        done = self.step * self.cfg["batch"] / (self.cfg["warmup_kimg"] * 1000)
+        done = self.step * self.run.batch / (self.cfg["warmup_kimg"] * 1000)
         group["lr"] *= 0.1 + 0.9 * math.cos(done * math.pi / 2)
         group["betas"] = (0.9, group["betas"][1])
         self._apply(self.G_opt, loss)
@@ -187,8 +236,10 @@ class StyleGAN2Training:
 
     def _finish_step(self) -> None:
         # EMA half-life in images, ramped up so that early averages are not stale (App. B).
-        n = self.cfg["batch"]
-        half_life = min(self.cfg["ema_kimg"] * 1000, (self.step + 1) * n * 0.05)
+        n = self.run.batch
+        self.run.processes.average_buffers(self.G)
+        ramp = (self.step + 1) * n * self.cfg["ema_rampup"]
+        half_life = min(self.cfg["ema_kimg"] * 1000, ramp)
         update_average(self.G_ema, self.G, 0.5 ** (n / max(half_life, 1e-8)))
         self.step += 1
 
@@ -202,30 +253,65 @@ class StyleGAN2Training:
         """The averaged generator with its tags, as a component of the pipeline."""
         prototype = Prototype(self.config, self.tags)
         prototype.G.load_state_dict(self.G_ema.state_dict())
-        prototype.save_pretrained(folder)
+        with replacing(folder) as part:
+            prototype.save_pretrained(part)
 
     @torch.no_grad()
     def sample_grid(self, count: int = 48) -> np.ndarray:
-        labels = self.labels[:count]  # fewer, where the data set holds fewer
+        labels = self.train_set.labels[:count]  # fewer, where the data set holds fewer
         z = torch.randn(len(labels), self.G.z_dim, generator=torch.Generator().manual_seed(1))
-        return to_pixels(self.G_ema(z, labels, noise_mode="const"))
+        return self.draw(z, labels)
+
+    @torch.no_grad()
+    def draw(self, z: Tensor, c: Tensor) -> np.ndarray:
+        """The averaged generator's pictures, uint8 [N, R, R, 3]."""
+        device = self.run.device
+        return to_pixels(self.G_ema(z.to(device), c.to(device), noise_mode="const"))
 
 
-def train(run: Run, dataset: ImageFolder, *, steps: int | None = None) -> StyleGAN2Training:
-    """Train until `training.kimg` (or for `steps` more steps), logging, sampling, saving."""
-    job = StyleGAN2Training(run, dataset)
-    batch = job.cfg["batch"]
+def augmentation(table: AugmentationTable) -> tuple[Augmentation, Strength]:
+    """The pipeline and p, which stays 0 where the recipe says "off"."""
+    heuristic = table.heuristic if table.mode == "ada" else None
+    p = 0.0 if table.mode == "off" else table.p
+    steered = {"target": table.target, "interval": table.interval, "kimg": table.kimg}
+    return Augmentation(table.classes), Strength(p, heuristic, **steered)
+
+
+def train(
+    run: Run,
+    dataset: ImageFolder,
+    validation: ImageFolder | None = None,
+    *,
+    steps: int | None = None,
+) -> StyleGAN2Training:
+    """Train until `training.kimg` (or for `steps` more steps), logging, sampling, saving.
+
+    `validation` is needed for the heuristic r_v and for metrics.
+    """
+    job = StyleGAN2Training(run, dataset, validation)
+    metric = SnapshotMetric.of(job.recipe, validation or dataset, run)
 
     def sample() -> None:
-        name = f"{job.step * batch // 1000:05d}"
+        name = f"{job.step * run.batch // 1000:05d}"
         contact_sheet(job.sample_grid(), 12).save(run.samples(name))
-        torch.save(job.G_ema.state_dict(), run.folder / "snapshots" / f"G_ema-{name}.pt")
+        snapshot = run.folder / "snapshots" / f"G_ema-{name}.pt"
+        save_whole(job.G_ema.state_dict(), snapshot)
 
-    last = job.cfg["kimg"] * 1000 // batch if steps is None else job.step + steps
-    take_steps(job, last, saved=lambda: job.export(run.folder / "export"), sample=sample)
+    def saved() -> None:
+        job.export(run.folder / "export")
+        if metric is not None and metric.due(job.step):
+            run.log(step=job.step, **metric.measure(job.draw, job.G.z_dim))
+
+    last = math.ceil(job.cfg["kimg"] * 1000 / run.batch) if steps is None else job.step + steps
+    take_steps(job, last, saved=saved, sample=sample)
     return job
 
 
 def main(recipe: Path, folder: Path, steps: int | None = None) -> None:
-    run = Run(folder, recipe)
-    train(run, ImageFolder(Path(run.recipe["data"])), steps=steps)
+    checked = Recipe.read(recipe)  # before anything is written
+    data = Path(checked.data)
+    dataset = ImageFolder(data)
+    measured = checked.metrics.every > 0
+    steered = checked.augmentation.mode == "ada" and checked.augmentation.heuristic == "r_v"
+    validation = ImageFolder(data, "validation") if measured or steered else None
+    train(Run(folder, recipe), dataset, validation, steps=steps)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models_core.stylegan2 import Discriminator, Generator
-from models_core.training.stylegan2 import mix_styles
+from models_core.stylegan2.loss import mix_styles
 from tests.models_core.stylegan2.conftest import CONFIG
 
 

@@ -55,7 +55,7 @@ def one_thread():
 @pytest.fixture(scope="session")
 def data(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("training")
-    build(Recipe.read(write_small(folder)), folder / "data", processes=1)
+    build(Recipe.read(write_small(folder, count=60)), folder / "data", processes=1)
     return folder / "data"
 
 

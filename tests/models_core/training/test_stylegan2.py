@@ -8,143 +8,42 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from safetensors.torch import save_file
 
 from models_core.__main__ import main
-from models_core.data.dataset import ImageFolder
-from models_core.stylegan2 import Discriminator, Generator, checkpoint
+from models_core.data.dataset import ImageFolder, to_tensor
+from models_core.stylegan2 import checkpoint
+from models_core.stylegan2.recipe import Recipe
 from models_core.stylegan2.runs import generator_config
-from models_core.training import stylegan2
+from models_core.training.initial import InitialWeightsError
 from models_core.training.run import Run
-from models_core.training.stylegan2 import (
-    StyleGAN2Training,
-    discriminator_loss,
-    path_length_penalty,
-    r1_penalty,
-)
+from models_core.training.stylegan2 import StyleGAN2Training
+from models_core.training.stylegan2_metrics import SnapshotMetric
 
-KWARGS = {"channel_base": 128, "channel_max": 8}
-
-
-@pytest.fixture
-def G() -> Generator:
-    torch.manual_seed(0)
-    synthesis = {**KWARGS, "use_noise": False}
-    return Generator(8, 2, 8, 16, 3, {"num_layers": 2}, synthesis)
+TIMES = ("images_per_s", "memory_mb")
+ADA = """
+[augmentation]
+mode = "ada"
+p = 0.3
+classes = ["blit", "geometry", "colour", "filter", "noise", "cutout"]
+heuristic = "{heuristic}"
+interval = 2
+kimg = 0.2
+"""
 
 
-@pytest.fixture
-def D() -> Discriminator:
-    torch.manual_seed(1)
-    return Discriminator(2, 16, 3, **KWARGS)
-
-
-class Linear(nn.Module):
-    """D(x) = Σ a x, whose gradient by x is a for every image."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.a = nn.Parameter(torch.randn(1, 3, 4, 4))
-
-    def forward(self, image, c):
-        return (self.a * image).sum(dim=(1, 2, 3), keepdim=True).flatten(1)
-
-
-def test_r1_is_half_the_squared_gradient():
-    D = Linear()
-    penalty = r1_penalty(D, torch.randn(5, 3, 4, 4), torch.zeros(5, 0))
-    assert penalty.item() == pytest.approx(0.5 * D.a.square().sum().item(), rel=1e-5)
-    penalty.backward()
-    assert torch.allclose(D.a.grad, D.a, atol=1e-5)
-
-
-def test_r1_agrees_with_finite_differences(D):
-    D = D.double()
-    torch.manual_seed(2)
-    real, c = torch.randn(1, 3, 16, 16, dtype=torch.double), torch.eye(2, dtype=torch.double)[:1]
-    # The mapping computes in float32 by design; its output is a constant here.
-    D.mapping.register_forward_pre_hook(lambda module, args: None)
-    D.mapping.float()
-    x = real.clone().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(D(x, c).sum(), x)
-    direction = torch.randn_like(real)
-    step = 1e-6
-    slope = (D(real + step * direction, c) - D(real - step * direction, c)).item() / (2 * step)
-    assert slope == pytest.approx((gradient * direction).sum().item(), rel=1e-4)
-    expected = 0.5 * gradient.square().sum().item()
-    assert r1_penalty(D, real, c).item() == pytest.approx(expected, rel=1e-6)
-
-
-def test_penalties_reach_the_weights(G, D):
-    c = torch.eye(2).repeat(2, 1)
-    r1_penalty(D, torch.randn(4, 3, 16, 16), c).backward()
-    assert D.b16.conv0.weight.grad.abs().sum() > 0
-    penalty, _ = path_length_penalty(G, torch.randn(4, 8), c, torch.tensor(0.0))
-    penalty.backward()
-    for parameter in (G.synthesis.b8.conv0.weight, G.synthesis.b4.const, G.mapping.fc0.weight):
-        assert parameter.grad.isfinite().all()
-        assert parameter.grad.abs().sum() > 0
-
-
-class LinearGenerator(nn.Module):
-    """G with synthesis(w) = A w at 4x4: its Jacobian is A."""
-
-    def __init__(self, layers: int) -> None:
-        super().__init__()
-        self.A = nn.Parameter(torch.randn(48, 6))
-        self.layers = layers
-
-    def mapping(self, z, c):
-        return z.unsqueeze(1).repeat(1, self.layers, 1)
-
-    def synthesis(self, ws):
-        return (ws.sum(dim=1) @ self.A.t()).view(-1, 3, 4, 4)
-
-
-def test_path_lengths_are_those_of_the_jacobian():
-    """‖Jᵀy‖ over one layer's w, with y scaled by 1/√(H W), and the average moved by 1 %."""
-    G = LinearGenerator(layers=3)
-    z, c, mean = torch.randn(7, 6, requires_grad=True), torch.zeros(7, 0), torch.tensor(2.0)
-    torch.manual_seed(3)
-    penalty, new_mean = path_length_penalty(G, z, c, mean)
-    torch.manual_seed(3)
-    y = torch.randn(7, 48) / math.sqrt(16)
-    lengths = (y @ G.A).norm(dim=1)  # the same for each of the three layers
-    assert new_mean.item() == pytest.approx((mean * 0.99 + lengths.mean() * 0.01).item(), rel=1e-5)
-    assert penalty.item() == pytest.approx((lengths - new_mean).square().mean().item(), rel=1e-4)
-    assert not new_mean.requires_grad
-
-
-def test_the_path_penalty_makes_lengths_alike():
-    torch.manual_seed(4)
-    G = LinearGenerator(layers=1)
-    optimizer = torch.optim.Adam(G.parameters(), lr=0.05)
-    mean, first, last = torch.tensor(0.0), None, None
-    for _ in range(40):
-        z = torch.randn(32, 6, requires_grad=True)
-        penalty, mean = path_length_penalty(G, z, torch.zeros(32, 0), mean)
-        optimizer.zero_grad()
-        penalty.backward()
-        optimizer.step()
-        first, last = first or penalty.item(), penalty.item()
-    assert last < 0.3 * first
-
-
-def test_the_loss_of_d_is_the_logistic_one(D):
-    c = torch.eye(2).repeat(2, 1)
-    real, fake = torch.randn(4, 3, 16, 16), torch.randn(4, 3, 16, 16)
-    loss, r_t = discriminator_loss(D, fake, c, real, c)
-    on_real, on_fake = D(real, c), D(fake, c)
-    expected = -(torch.sigmoid(on_real).log().mean() + (1 - torch.sigmoid(on_fake)).log().mean())
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
-    assert r_t.item() == pytest.approx(on_real.sign().mean().item())
+def job_of(recipe: Path, data: Path, folder: Path) -> StyleGAN2Training:
+    return StyleGAN2Training(
+        Run(folder, recipe), ImageFolder(data), ImageFolder(data, "validation")
+    )
 
 
 def test_the_warm_up_moves_g_alone_towards_the_drawings(recipe, data, tmp_path):
     recipe.write_text(recipe.read_text().replace("warmup_kimg = 0.06", "warmup_kimg = 9"))
-    job = StyleGAN2Training(Run(tmp_path / "run", recipe), ImageFolder(data))
+    job = job_of(recipe, data, tmp_path / "run")
     before = {name: value.clone() for name, value in job.D.state_dict().items()}
     likeness = [job.take_step()["likeness"] for _ in range(60)]
     assert sum(likeness[-10:]) < 0.8 * sum(likeness[:10])
@@ -153,22 +52,31 @@ def test_the_warm_up_moves_g_alone_towards_the_drawings(recipe, data, tmp_path):
 
 
 def test_the_recipe_s_network_is_the_checkpoint_s(recipe, data, tmp_path):
-    job = StyleGAN2Training(Run(tmp_path / "run", recipe), ImageFolder(data))
-    assert job.config == generator_config(job.run.recipe["network"], job.labels.shape[1])
+    job = job_of(recipe, data, tmp_path / "run")
+    network, c_dim = job.recipe.network.model_dump(), len(ImageFolder(data).vocabulary)
+    assert job.config == generator_config(network, c_dim)
 
 
-def test_a_killed_run_resumes_to_the_same_weights(recipe, tmp_path):
+def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(recipe, tmp_path):
+    """Killed twice, the first time as it begins to save, and resumed, all by the command line."""
+    recipe.write_text(recipe.read_text() + ADA.format(heuristic="r_v"))
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    kill_at(recipe, killed, random.randint(8, 30))
+    kill_at(recipe, killed, 14)
     (killed / "checkpoint.part").write_bytes(b"half a checkpoint")
-    kept = Run(killed, recipe).load()["step"]
-    assert kept >= 7
-    stylegan2.main(recipe, killed, steps=10)
-    stylegan2.main(recipe, whole, steps=kept + 10)
+    kill_at(recipe, killed, random.randint(22, 30))
+    assert 21 <= Run(killed, recipe).load()["step"] < 40
+    for folder in (killed, whole):
+        assert main(["train", "stylegan2", str(recipe), "--run", str(folder)]) == 0
     resumed, straight = Run(killed, recipe).load(), Run(whole, recipe).load()
-    assert resumed["step"] == straight["step"] == kept + 10
-    for name in ("G", "D", "G_ema", "G_opt", "D_opt", "pl_mean"):
-        assert_same(resumed[name], straight[name])
+    assert resumed["step"] == straight["step"] == 40
+    assert_same(resumed, straight)
+    assert straight["strength"]["p"] != 0.3  # steered, not only carried along
+    logs = [read_log(folder) for folder in (killed, whole)]
+    assert [row["step"] for row in logs[0]] == list(range(1, 41))
+    for one, other in zip(*logs, strict=True):
+        assert [one[name] for name in one if name not in TIMES] == [
+            other[name] for name in other if name not in TIMES
+        ]
 
 
 def kill_at(recipe: Path, folder: Path, step: int) -> None:
@@ -182,6 +90,10 @@ def kill_at(recipe: Path, folder: Path, step: int) -> None:
             job.send_signal(signal.SIGKILL)
             break
     assert job.wait() == -signal.SIGKILL
+
+
+def read_log(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
 def assert_same(a, b) -> None:
@@ -225,3 +137,152 @@ def test_what_is_no_run_is_told(tmp_path, capsys):
     (tmp_path / "recipe.toml").write_text("[network]\n")
     assert main(["convert", "stylegan2-run", str(tmp_path)]) == 2
     assert "holds no snapshots" in capsys.readouterr().err
+
+
+def test_a_recipe_s_faults_are_all_told_and_nothing_is_written(recipe, tmp_path, capsys):
+    text = recipe.read_text().replace("batch = 4", "batch = 6").replace("lr =", "rate =")
+    recipe.write_text(text.replace("kimg = 0.16\n", ""))
+    assert main(["train", "stylegan2", str(recipe), "--run", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr().err
+    assert "training.rate is not a key" in told and "training.kimg is missing" in told
+    assert not (tmp_path / "run").exists()
+    recipe.write_text(text.replace("rate =", "lr ="))
+    assert main(["train", "stylegan2", str(recipe), "--run", str(tmp_path / "run")]) == 2
+    assert "not a multiple of network.mbstd_group" in capsys.readouterr().err
+
+
+def test_the_shipped_recipe_is_a_recipe():
+    recipe = Recipe.read(Path("models_core/recipes/toon-stylegan2.toml"))
+    assert recipe.augmentation.mode == "off"
+    assert recipe.r1_gamma == 2
+
+
+def test_gamma_follows_the_size_where_the_recipe_is_silent(recipe):
+    text = recipe.read_text().replace("r1_gamma = 2.0\n", "")
+    recipe.write_text(text)
+    assert Recipe.read(recipe).r1_gamma == pytest.approx(0.0002 * 16 * 16 / 4)
+
+
+def test_a_checkpoint_from_before_augmentation_goes_on(recipe, data, tmp_path):
+    job = job_of(recipe, data, tmp_path / "run")
+    job.take_step()
+    state = job.state()
+    del state["strength"]
+    job.run.save(state)
+    recipe.write_text(recipe.read_text() + ADA.format(heuristic="r_t"))
+    again = job_of(recipe, data, tmp_path / "run")
+    assert again.step == 1
+    assert again.strength.p == 0.3
+
+
+def test_p_follows_the_mode(recipe, data, tmp_path):
+    text = recipe.read_text().replace("warmup_kimg = 0.06", "warmup_kimg = 0")
+    ada = ADA.format(heuristic="r_v")
+    rows = {}
+    for mode in ("off", "fixed", "ada"):
+        recipe.write_text(text + ada.replace('"ada"', f'"{mode}"'))
+        job = job_of(recipe, data, tmp_path / mode)
+        rows[mode] = [job.take_step() for _ in range(4)]
+    assert all("p" not in row for row in rows["off"])
+    assert [row["p"] for row in rows["fixed"]] == [0.3] * 4
+    # Two minibatches of four images move p by 8/200.
+    assert rows["ada"][0]["p"] == rows["ada"][1]["p"] == 0.3
+    assert abs(rows["ada"][2]["p"] - 0.3) == pytest.approx(0.04)
+    assert ["r_v_steering" in row for row in rows["ada"]] == [False, True, False, True]
+    # D's steps differ only by what it sees the images through.
+    assert rows["off"][0]["d_loss"] != rows["fixed"][0]["d_loss"]
+
+
+def test_pictures_are_mirrored_only_where_they_may_be(recipe, data, tmp_path):
+    recipe.write_text(recipe.read_text().replace("mixing = 0.5", "mixing = 0.5\nmirror = true"))
+    job = job_of(recipe, data, tmp_path / "run")
+    crops = job.train_set
+
+    def shares() -> tuple[float, float]:
+        originals, mirrored = 0, 0
+        for step in range(20):
+            order = torch.Generator().manual_seed(step)
+            images, _ = crops.batch(8, order)
+            index = torch.randint(len(crops.pixels), (8,), generator=order.manual_seed(step))
+            plain = to_tensor(crops.pixels[index.sort().values.numpy()])
+            originals += sum(torch.equal(a, b) for a, b in zip(images, plain, strict=True))
+            mirrored += sum(torch.equal(a, b.flip(2)) for a, b in zip(images, plain, strict=True))
+        return originals / 160, mirrored / 160
+
+    crops.flip[:] = False
+    assert shares()[0] == 1
+    crops.flip[:] = True
+    originals, mirrored = shares()
+    assert originals == pytest.approx(0.5, abs=0.15) and mirrored == pytest.approx(0.5, abs=0.15)
+
+
+def test_a_run_may_start_from_exported_weights(recipe, data, tmp_path):
+    first = job_of(recipe, data, tmp_path / "first")
+    for _ in range(3):
+        first.take_step()
+    prototype = tmp_path / "prototype"
+    first.export(prototype)
+    folder = tmp_path / "generator"
+    tags = ImageFolder(data).summary["tags"]
+    checkpoint.save(first.config, first.G_ema.state_dict(), folder, tags=tags)
+    plain = recipe.read_text()
+    for source, tolerance in ((prototype, 0), (folder, 2e-3)):  # fp16 in the folder
+        recipe.write_text(f'init = "{source}"\n{plain}')
+        job = job_of(recipe, data, tmp_path / source.name / "run")
+        for name, value in first.G_ema.state_dict().items():
+            assert torch.allclose(job.G.state_dict()[name], value, atol=tolerance, rtol=1e-3)
+            assert torch.equal(job.G.state_dict()[name], job.G_ema.state_dict()[name])
+        job.take_step()  # trains
+        job.run.save(job.state())
+        assert job_of(recipe, data, tmp_path / source.name / "run").step == 1
+
+    discriminator = {n: v.contiguous() for n, v in first.D.state_dict().items()}
+    (folder / "discriminator").mkdir()
+    save_file(discriminator, folder / "discriminator" / "model.safetensors")
+    job = job_of(recipe, data, tmp_path / "with-d")
+    assert_same(dict(job.D.state_dict()), discriminator)
+
+
+def test_weights_of_another_network_or_other_tags_are_refused(recipe, data, tmp_path):
+    first = job_of(recipe, data, tmp_path / "first")
+    first.export(tmp_path / "prototype")
+    recipe.write_text(f'init = "{tmp_path / "prototype"}"\n{recipe.read_text()}')
+    wider = tmp_path / "wider.toml"
+    wider.write_text(recipe.read_text().replace("channel_max = 8", "channel_max = 16"))
+    with pytest.raises(InitialWeightsError, match="does not fit the recipe's network"):
+        job_of(wider, data, tmp_path / "wider")
+    config = tmp_path / "prototype" / "config.json"
+    config.write_text(config.read_text().replace("pink hair", "plaid hair"))
+    with pytest.raises(InitialWeightsError, match=r"other tags.*'pink hair'"):
+        job_of(recipe, data, tmp_path / "other")
+
+
+def test_the_metric_compares_snapshots_with_real_pictures(recipe, data, tmp_path):
+    seen: list[np.ndarray] = []
+
+    def features(images: np.ndarray) -> torch.Tensor:
+        seen.append(images)
+        return torch.from_numpy(images.reshape(len(images), -1)[:, :3].astype(np.float32))
+
+    job = job_of(recipe, data, tmp_path / "run")
+    pixels = ImageFolder(data).pixels("crop", 16)[:20]
+    metric = SnapshotMetric(features, "frechet_test_20", pixels, job.train_set.labels[:20], 20, 7)
+    assert [step for step in range(7, 50, 7) if metric.due(step)] == [21, 42]
+    first, again = (metric.measure(job.draw, job.G.z_dim) for _ in range(2))
+    assert first == again and first["frechet_test_20"] > 0
+    assert [len(images) for images in seen] == [20, 20, 20]
+    same = metric.measure(lambda z, c: pixels[: len(z)] if len(z) == 20 else pixels, 8)
+    assert same["frechet_test_20"] == pytest.approx(0, abs=1e-3)
+
+
+def test_half_precision_trains_alike(recipe, data, tmp_path):
+    text = recipe.read_text().replace("warmup_kimg = 0.06", "warmup_kimg = 0")
+    rows = {}
+    for name, extra in (("plain", ""), ("half", 'precision = "bf16"')):
+        recipe.write_text(text.replace("[training]", f"[training]\n{extra}"))
+        job = job_of(recipe, data, tmp_path / name)
+        rows[name] = [job.take_step() for _ in range(3)]
+    for plain, half in zip(rows["plain"], rows["half"], strict=True):
+        assert plain["d_loss"] != half["d_loss"]
+        assert plain["d_loss"] == pytest.approx(half["d_loss"], rel=0.05)
+    assert job.G.mapping.fc0.weight.dtype == torch.float32
