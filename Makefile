@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 
-.PHONY: setup setup-dev demo test lint format clean
+.PHONY: setup setup-dev demo test lint format bench-models clean
 
 setup: $(VENV)/.demo
 setup-dev: $(VENV)/.dev
@@ -47,6 +47,9 @@ lint: setup-dev
 format: setup-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench-models: setup-dev
+	$(BIN)/python -m models_core bench
 
 clean:
 	rm -rf $(VENV) var

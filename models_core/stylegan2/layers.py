@@ -124,8 +124,7 @@ class Mapping(nn.Module):
         update_average: bool = False,
     ) -> Tensor:
         """z: [N, z_dim], c: [N, c_dim] → [N, num_ws, w_dim] (or [N, w_dim]), in float32 always."""
-        device = self.fc0.weight.device.type  # type: ignore[union-attr, operator]
-        with torch.autocast(device, enabled=False):
+        with torch.autocast(next(self.parameters()).device.type, enabled=False):
             x = self._mapped(z, c)
         if update_average and self.w_avg_beta is not None:
             self.w_avg.copy_(x.detach().mean(dim=0).lerp(self.w_avg, self.w_avg_beta))

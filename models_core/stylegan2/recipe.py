@@ -22,50 +22,50 @@ class Table(BaseModel):
 
 class Network(Table):
     img_resolution: int = Field(ge=4)
-    z_dim: int = Field(512, ge=1)
-    w_dim: int = Field(512, ge=1)
-    mapping_layers: int = Field(8, ge=1)
-    mapping_lr_multiplier: float = Field(0.01, gt=0)
-    channel_base: int = Field(32768, ge=1)
-    channel_max: int = Field(512, ge=1)
+    z_dim: int = Field(default=512, ge=1)
+    w_dim: int = Field(default=512, ge=1)
+    mapping_layers: int = Field(default=8, ge=1)
+    mapping_lr_multiplier: float = Field(default=0.01, gt=0)
+    channel_base: int = Field(default=32768, ge=1)
+    channel_max: int = Field(default=512, ge=1)
     use_noise: bool = True
     conditional: bool = False
-    conv_clamp: float | None = Field(None, gt=0)
-    mbstd_group: int = Field(4, ge=1)
+    conv_clamp: float | None = Field(default=None, gt=0)
+    mbstd_group: int = Field(default=4, ge=1)
 
 
 class Training(Table):
     seed: int = 0
     batch: int = Field(ge=1)
     kimg: float = Field(gt=0)
-    lr: float = Field(2.5e-3, gt=0)
-    beta1: float = Field(0.0, ge=0, lt=1)
-    beta2: float = Field(0.99, ge=0, lt=1)
-    r1_gamma: float | None = Field(None, ge=0)
-    r1_interval: int = Field(16, ge=1)
-    pl_interval: int = Field(0, ge=0)
-    pl_weight: float = Field(2.0, ge=0)
-    mixing: float = Field(0.9, ge=0, le=1)
+    lr: float = Field(default=2.5e-3, gt=0)
+    beta1: float = Field(default=0.0, ge=0, lt=1)
+    beta2: float = Field(default=0.99, ge=0, lt=1)
+    r1_gamma: float | None = Field(default=None, ge=0)
+    r1_interval: int = Field(default=16, ge=1)
+    pl_interval: int = Field(default=0, ge=0)
+    pl_weight: float = Field(default=2.0, ge=0)
+    mixing: float = Field(default=0.9, ge=0, le=1)
     mirror: bool = False
-    warmup_kimg: float = Field(0, ge=0)
-    likeness_weight: float = Field(0, ge=0)
-    ema_kimg: float = Field(10, ge=0)
-    ema_rampup: float = Field(0.05, gt=0)
+    warmup_kimg: float = Field(default=0, ge=0)
+    likeness_weight: float = Field(default=0, ge=0)
+    ema_kimg: float = Field(default=10, ge=0)
+    ema_rampup: float = Field(default=0.05, gt=0)
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
-    log_every: int = Field(50, ge=1)
-    save_every: int = Field(250, ge=1)
-    sample_every: int = Field(250, ge=1)
+    log_every: int = Field(default=50, ge=1)
+    save_every: int = Field(default=250, ge=1)
+    sample_every: int = Field(default=250, ge=1)
 
 
 class AugmentationTable(Table):
     mode: Literal["off", "fixed", "ada"] = "off"
-    p: float = Field(0.0, ge=0, le=1)
+    p: float = Field(default=0.0, ge=0, le=1)
     classes: tuple[str, ...] = DEFAULT_CLASSES
     heuristic: Literal["r_t", "r_v"] = "r_t"
-    target: float = Field(0.6, gt=0, lt=1)
-    interval: int = Field(4, ge=1)
-    kimg: float = Field(500, gt=0)
+    target: float = Field(default=0.6, gt=0, lt=1)
+    interval: int = Field(default=4, ge=1)
+    kimg: float = Field(default=500, gt=0)
 
     @model_validator(mode="after")
     def _known(self) -> AugmentationTable:
@@ -77,8 +77,8 @@ class AugmentationTable(Table):
 
 
 class MetricsTable(Table):
-    every: int = Field(0, ge=0)
-    count: int = Field(2000, ge=2)
+    every: int = Field(default=0, ge=0)
+    count: int = Field(default=2000, ge=2)
     extractor: Literal["efficientnet-lite0", "inception-v3"] = "efficientnet-lite0"
     weights: str | None = None
 

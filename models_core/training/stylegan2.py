@@ -273,8 +273,8 @@ def augmentation(table: AugmentationTable) -> tuple[Augmentation, Strength]:
     """The pipeline and p, which stays 0 where the recipe says "off"."""
     heuristic = table.heuristic if table.mode == "ada" else None
     p = 0.0 if table.mode == "off" else table.p
-    steered = {"target": table.target, "interval": table.interval, "kimg": table.kimg}
-    return Augmentation(table.classes), Strength(p, heuristic, **steered)
+    strength = Strength(p, heuristic, target=table.target, interval=table.interval, kimg=table.kimg)
+    return Augmentation(table.classes), strength
 
 
 def train(

@@ -45,7 +45,8 @@ def band_filters() -> Tensor:
     """Kernels of the four bands, lowest first. [4, 43], adding up to a single 1 in the middle."""
     taps = torch.tensor(SYM2, dtype=torch.float64)
     low = _convolve(taps, taps.flip(0)) / 2
-    bands, so_far = [], torch.ones(1, dtype=torch.float64)
+    bands: list[Tensor] = []
+    so_far = torch.ones(1, dtype=torch.float64)
     for octave in (1, 2, 4):
         spread = torch.zeros((len(low) - 1) * octave + 1, dtype=torch.float64)
         spread[::octave] = low
