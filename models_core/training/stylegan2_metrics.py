@@ -19,6 +19,8 @@ from models_core.training.run import Run
 
 BATCH = 32
 Draw = Callable[[Tensor, Tensor], np.ndarray]
+Features = Callable[[np.ndarray], Tensor]
+Distance = Callable[[Tensor, Tensor], float]
 
 
 class SnapshotMetric:
@@ -26,6 +28,7 @@ class SnapshotMetric:
 
     Args:
         features: uint8 [N, R, R, 3] → [N, dim].
+        distance: between the features of real and of generated pictures.
         name: what the number is called in the log.
         pixels, labels: the real pictures, and the labels to draw pictures for.
         every, save_every: steps between measurements, and between the saves that they follow.
@@ -33,14 +36,16 @@ class SnapshotMetric:
 
     def __init__(
         self,
-        features: Callable[[np.ndarray], Tensor],
+        features: Features,
+        distance: Distance,
         name: str,
         pixels: np.ndarray,
         labels: Tensor,
         every: int,
         save_every: int,
     ) -> None:
-        self.features, self.name, self.labels = features, name, labels
+        self.features, self.distance = features, distance
+        self.name, self.labels = name, labels
         self.every, self.save_every = every, save_every
         self.real = features(pixels)
 
@@ -51,6 +56,7 @@ class SnapshotMetric:
         if not table.every or not run.processes.first:
             return None
         from models_core.metrics.features import open_extractor
+        from models_core.metrics.frechet import frechet_distance
 
         weights = Path(table.weights) if table.weights else None
         extractor = open_extractor(table.extractor, weights, device=run.device)
@@ -58,7 +64,8 @@ class SnapshotMetric:
         conditional = recipe.network.conditional
         labels = real.labels[: len(pixels)] if conditional else torch.zeros(len(pixels), 0)
         name = f"frechet_{extractor.name}_{len(pixels)}"
-        return cls(extractor, name, pixels, labels, table.every, recipe.training.save_every)
+        every = {"every": table.every, "save_every": recipe.training.save_every}
+        return cls(extractor, frechet_distance, name, pixels, labels, **every)
 
     def due(self, step: int) -> bool:
         """Whether `every` has passed since the save before the one of this step."""
@@ -66,11 +73,9 @@ class SnapshotMetric:
 
     def measure(self, draw: Draw, z_dim: int) -> dict[str, float]:
         """Draw as many pictures as there are real ones, from fixed latents, and compare."""
-        from models_core.metrics.frechet import frechet_distance
-
         z = torch.randn(len(self.labels), z_dim, generator=torch.Generator().manual_seed(2))
         parts = [
             draw(z[start : start + BATCH], self.labels[start : start + BATCH])
             for start in range(0, len(z), BATCH)
         ]
-        return {self.name: frechet_distance(self.real, self.features(np.concatenate(parts)))}
+        return {self.name: self.distance(self.real, self.features(np.concatenate(parts)))}

@@ -7,7 +7,8 @@ import pytest
 
 from models_core.stylegan2.recipe import AugmentationTable, MetricsTable, Network, Recipe, Training
 
-PAGE = Path("docs/stylegan2.md").read_text(encoding="utf-8").partition("## Every key")[2]
+WHOLE = (Path(__file__).parents[3] / "docs/stylegan2.md").read_text(encoding="utf-8")
+PAGE = WHOLE.partition("## Every key")[2]
 TABLES = {"[network]": Network, "[training]": Training, "[augmentation]": AugmentationTable}
 
 
@@ -31,8 +32,7 @@ def test_every_key_at_the_top_is_explained():
 
 
 def test_the_least_recipe_of_the_page_is_one(tmp_path):
-    page = Path("docs/stylegan2.md").read_text(encoding="utf-8")
-    block = page.partition("```toml\n")[2].partition("```")[0]
+    block = WHOLE.partition("```toml\n")[2].partition("```")[0]
     file = tmp_path / "recipe.toml"
     file.write_text(block)
     assert Recipe.read(file).augmentation.mode == "ada"
