@@ -7,7 +7,6 @@ turns: what else the machine does meets all of them alike, and ratios hold on a 
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import statistics
 import sys
 import time
@@ -15,6 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
+
+import torch
+
+from models_core.training.memory import peak_memory_mb
 
 # What a child runs: `prepare(**options)` gives a function that does the work once and returns
 # how many seconds a unit of it took.
@@ -114,8 +117,6 @@ def _answer(pipe: Connection, patience: float) -> float | str:
 
 def _serve(pipe: Connection, prepare: Prepare, options: dict[str, Any], threads: int) -> None:
     """In the child: get ready, then work and tell whenever asked."""
-    import torch
-
     torch.set_num_threads(threads)
     begun = time.monotonic()
     try:
@@ -131,7 +132,6 @@ def _serve(pipe: Connection, prepare: Prepare, options: dict[str, Any], threads:
         except EOFError:
             return
         if request == "memory":
-            kilo = 1 if sys.platform == "darwin" else 1024
-            pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilo / 2**20)
+            pipe.send(peak_memory_mb())
         else:
             pipe.send(work())

@@ -12,8 +12,6 @@ StyleGAN2's penalties differentiate twice and call parts of the generator, not i
 
 from __future__ import annotations
 
-import resource
-import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -89,11 +87,3 @@ class Processes:
 def process_rank() -> int:
     """0 in the only or first process of a training."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-
-
-def peak_memory_mb() -> float:
-    """The most memory this process has held: on its GPU where it has one, else resident."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -30,7 +30,8 @@ from torch import Tensor, nn
 from models_core.training.about import describe
 from models_core.training.interrupt import interruptible
 from models_core.training.journal import Journal
-from models_core.training.processes import Processes, peak_memory_mb, process_rank
+from models_core.training.memory import peak_memory_mb
+from models_core.training.processes import Processes, process_rank
 
 
 class Run:
