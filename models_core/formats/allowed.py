@@ -221,6 +221,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _dictionary,
     "collections.defaultdict": lambda *_: {},
     "collections.deque": _members,
+    "collections.Counter": lambda *_: {},
     "builtins.set": _members,
     "builtins.frozenset": _members,
     "builtins.list": _members,
@@ -242,5 +243,8 @@ CALLS: dict[str, Callable[..., Any]] = {
     PERSISTENT: persistent,
 }
 # Written in place of a call's result, where only the name is meant: a factory, a base class.
-PLAIN = {"argparse.Namespace", "builtins.object", "builtins.int", "builtins.float", "builtins.str"}
+PLAIN = {
+    *("argparse.Namespace", "typing.Any"),
+    *(f"builtins.{name}" for name in ("object", "int", "float", "str", "bool", "tuple")),
+}
 RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg", "_collections": "collections"}

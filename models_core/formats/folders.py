@@ -239,6 +239,8 @@ def read_pipeline(files: Files, prefix: str = "") -> ModelFolder:
             weights[f"{place}.{name}"] = value
     unet = read_json(files, f"{prefix}unet/config.json")
     details = _pipeline_details(unet, read_json(files, f"{prefix}vae/config.json"), weights)
+    noise = read_json(files, f"{prefix}scheduler/scheduler_config.json")
+    details["prediction"] = "v" if noise.get("prediction_type") == "v_prediction" else "epsilon"
     parts = {}
     if kind == "pipeline":
         for place in ("prototype", "adapter"):

@@ -65,6 +65,7 @@ WORDS = (
 )
 KOHYA_WORD = re.compile("|".join(sorted(WORDS, key=len, reverse=True)) + r"|[a-z0-9]+")
 ADAPTER_NOTES = "lora_adapter_metadata"  # where diffusers keeps peft's settings in a header
+MAX_ALPHA = 1e6  # far beyond any that was trained with; also refuses what is no number
 MOST_WORDS = 64  # trigger words that are told
 # diffusers once named a text encoder's layers as a U-Net's.
 TEXT_LEAVES = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out.0": "out_proj"}
@@ -94,6 +95,9 @@ class Lora:
     config: Mapping[str, Any] = field(default_factory=dict)  # peft's adapter_config.json
 
     def check(self) -> None:
+        for name in self.layers:
+            if not abs(self.alpha(name)) <= MAX_ALPHA:
+                raise Incompatible(f"the alpha of {name} is {self.alpha(name)}")
         for name, layer in self.layers.items():
             down, up = layer.down.shape, layer.up.shape
             if len(down) not in (2, 4) or len(down) != len(up) or down[0] != up[1]:

@@ -88,7 +88,9 @@ def _run(limits: Limits, what: str, *arguments: str) -> dict[str, Any]:
         return refusal(Corrupt(f"it could not be read within {limits.seconds:g} seconds"))
     finally:
         _end(process)
-    if process.returncode == 0 and len(output) <= MAX_ANSWER:
+    if process.returncode == 0:
+        if len(output) > MAX_ANSWER:
+            return refusal(Corrupt("it describes itself at more length than any model"))
         return json.loads(output)
     lines = errors.decode(errors="replace").strip().splitlines()
     if "MemoryError" in (lines[-1] if lines else "") or process.returncode < 0:

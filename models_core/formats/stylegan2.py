@@ -64,6 +64,10 @@ def generator_config(
     w_dim = _dim(weights, "mapping.fc0.weight", 0)
     labels = weights.get("mapping.embed.weight")
     c_dim = labels.shape[1] if labels is not None and len(labels.shape) == 2 else 0
+    z_dim = _dim(weights, "mapping.fc0.weight", 1) - (w_dim if c_dim else 0)
+    colours = _dim(weights, "synthesis.b4.torgb.weight", 0)
+    if z_dim < 1 or colours != 3:
+        raise Incompatible(f"it draws pictures of {colours} channels, not 3, from {z_dim} numbers")
     base, most = channel_rule(channels)
     synthesis: dict[str, Any] = {
         "channel_base": base,
@@ -73,11 +77,11 @@ def generator_config(
     if conv_clamp is not None:
         synthesis["conv_clamp"] = conv_clamp
     return {
-        "z_dim": _dim(weights, "mapping.fc0.weight", 1) - (w_dim if c_dim else 0),
+        "z_dim": z_dim,
         "c_dim": c_dim,
         "w_dim": w_dim,
         "img_resolution": resolutions[-1],
-        "img_channels": _dim(weights, "synthesis.b4.torgb.weight", 0),
+        "img_channels": colours,
         "mapping_kwargs": {"num_layers": layers, "lr_multiplier": lr_multiplier},
         "synthesis_kwargs": synthesis,
     }

@@ -12,7 +12,7 @@ import encodings.raw_unicode_escape  # noqa: F401  what protocol 0 needs, import
 import pickletools
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from models_core.formats.allowed import CALLS, PLAIN, RENAMED, Name, Record
@@ -54,9 +54,8 @@ def unpickle(
     """
     machine = _Machine(budget, persistent_load, load_bytes)
     at = reader.at
-    file: Any = reader  # as far as pickletools asks
     try:
-        for opcode, argument, position in pickletools.genops(file):
+        for opcode, argument, position in _opcodes(reader):
             at = position or 0
             budget.spend()
             if opcode.name == "STOP":
@@ -69,6 +68,20 @@ def unpickle(
     except (ValueError, TypeError, KeyError, OverflowError, struct.error) as error:
         raise Corrupt(f"its pickle is broken after byte {at:,}: {error}") from error
     raise Corrupt("its pickle has no end")
+
+
+def _opcodes(reader: Reader) -> Iterator[tuple[Any, Any, int | None]]:
+    file: Any = reader  # as far as pickletools asks
+    opcodes = pickletools.genops(file)
+    while True:
+        try:
+            yield next(opcodes)
+        except StopIteration:
+            return
+        except (AttributeError, TypeError) as error:  # a span, where text is decoded
+            raise Corrupt(
+                f"its pickle holds a text or number of more than {reader.LONG:,} bytes"
+            ) from error
 
 
 def resolve(module: Any, name: Any) -> Name:

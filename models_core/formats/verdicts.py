@@ -18,6 +18,9 @@ ACCEPTED = (
 )
 
 
+LONGEST = 200  # characters of a name from a file in a message
+
+
 class Refused(ValueError):
     """A checkpoint that is not taken in; the message is meant for the person who brought it."""
 
@@ -40,9 +43,9 @@ class Unsafe(Refused):
     state = "unsafe"
 
     def __init__(self, reached: str, why: str = "") -> None:
-        self.reached = reached
+        self.reached = reached if len(reached) <= LONGEST else f"{reached[:LONGEST]}…"
         super().__init__(
-            f"it tries to reach {reached}{why and f' ({why})'}; nothing of it has run. "
+            f"it tries to reach {self.reached}{why and f' ({why})'}; nothing of it has run. "
             "Ask its author for a safetensors file"
         )
 

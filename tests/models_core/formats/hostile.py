@@ -88,6 +88,8 @@ def pickles(canary: str) -> Iterator[Case]:
             b"\x80\x04" + short(module) + short(attribute) + b"\x93" + short(command) + b"\x85R."
         )
         yield Case(name, padded(called), "unsafe", attribute)
+    escapes = b"\x80\x04" + short("some\x1b[2J\0body") + short("x" * 250) + b"\x93)R."
+    yield Case("a name that clears the screen", escapes, "unsafe", "some\ufffd[2J\ufffdbody.xxx")
     yield Case("INST", b"(S'" + text + b"'\nios\nsystem\n.", "unsafe", "os.system")
     yield Case("OBJ", b"(cos\nsystem\nS'" + text + b"'\no.", "unsafe", "os.system")
     yield Case(
@@ -257,16 +259,25 @@ def bombs() -> Iterator[Case]:
         "nested 150,000 deep", b"\x80\x04" + b"]" * 150_000 + b"a" * 149_999 + b".", "unsupported"
     )
     yield Case("a text of 4 GB", b"\x80\x04X\xff\xff\xff\xff" + b"a" * 99, "corrupt", "broken")
-    yield Case("a text of 3 MB", b"\x80\x04X" + sized(b"a" * (3 << 20)) + b".", "corrupt", "broken")
+    yield Case(
+        "a text of 3 MB", b"\x80\x04X" + sized(b"a" * (3 << 20)) + b".", "corrupt", "1,048,576"
+    )
     yield Case(
         "a number of 9,999 digits", b"\x80\x04L" + b"9" * 9999 + b"L\n.", "corrupt", "broken"
     )
-    hashing = b"\x80\x04}" + b")" + b"\x94h\x00\x86" * 0 + b"2\x86" * 60 + b"Ns."
+    hashing = b"\x80\x04}" + b")" + b"2\x86" * 60 + b"Ns."
     yield Case("a key that hashes for ever", hashing, "corrupt", "key")
     copies = b"\x80\x02c_codecs\nencode\nq\x00X" + sized(b"a" * 2**19) + b"q\x01"
     yield Case(
         "copies of a text", copies + b"h\x00h\x01\x85R" * 50_000 + b".", "corrupt", "opcodes"
     )
+
+
+def long_values() -> Iterator[Case]:
+    for name, opcode in (("string", b"T"), ("bytes as text", b"\x8d"), ("number", b"\x8b")):
+        size = struct.pack("<Q" if opcode == b"\x8d" else "<I", 3 << 20)
+        data = b"\x80\x02" + opcode + size + b"a" * (3 << 20) + b"."
+        yield Case(f"a {name} of 3 MB", data, "corrupt", "1,048,576")
 
 
 def nothings() -> Iterator[Case]:
@@ -290,7 +301,10 @@ def nothings() -> Iterator[Case]:
 
 
 def corpus(canary: str) -> list[Case]:
-    parts = (pickles(canary), torch_files(canary), safetensors_files(), zips(), bombs(), nothings())
+    parts = (
+        *(pickles(canary), torch_files(canary), safetensors_files()),
+        *(zips(), bombs(), long_values(), nothings()),
+    )
     return [case for part in parts for case in part]
 
 

@@ -1,9 +1,11 @@
 """Stable Diffusion in one file, and model folders: recognised and taken over unchanged."""
 
 import argparse
+import collections
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -56,8 +58,9 @@ def test_a_single_file_keeps_every_number(container, family, tmp_path, nothing_r
     if container == "safetensors":
         save_file(state, file, {"modelspec.license": "CreativeML Open RAIL-M"})
     else:
-        callbacks = {ModelCheckpoint: {"best": argparse.Namespace(score=1.0)}}
-        torch.save({"state_dict": state, "callbacks": callbacks, "epoch": 3}, file)
+        callbacks = {ModelCheckpoint: {"best": argparse.Namespace(score=1.0), "kind": Any}}
+        steps = collections.Counter([30, 60])
+        torch.save({"state_dict": state, "callbacks": callbacks, "lr_schedulers": steps}, file)
     with nothing_runs():
         report = inspect(file)
     assert (report["state"], report["kind"], report["family"]) == ("ready", "base", family)
@@ -212,6 +215,7 @@ def test_a_stable_diffusion_folder_is_a_base(tmp_path):
     del index["prototype"], index["adapter"]
     index["_class_name"] = "StableDiffusionPipeline"
     (pipeline / "model_index.json").write_text(json.dumps(index))
+    assert inspect(pipeline)["prediction"] == "epsilon"
     (pipeline / "LICENSE").write_text("CC BY 4.0")
     (pipeline / "README.md").write_text("read me")
     report = inspect(as_zip(pipeline, tmp_path / "sd.zip"))

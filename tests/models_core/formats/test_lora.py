@@ -205,6 +205,15 @@ def test_kohyas_underscores(module, path):
 
 A, B = torch.ones(2, 8), torch.ones(8, 2)
 REFUSED = {
+    "an alpha that is no number": (
+        {
+            "unet.x.lora.down.weight": A,
+            "unet.x.lora.up.weight": B,
+            "unet.x.alpha": torch.tensor(float("nan")),
+        },
+        "incompatible",
+        "alpha of unet.x is nan",
+    ),
     "half a pair": ({"unet.x.lora_A.weight": A}, "incompatible", "lacks its up matrix"),
     "ranks differ": (
         {"unet.x.lora_A.weight": A, "unet.x.lora_B.weight": torch.ones(8, 3)},

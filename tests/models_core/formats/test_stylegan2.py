@@ -4,6 +4,8 @@ import io
 import json
 import math
 import pickle
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -216,6 +218,29 @@ def test_a_rosinality_state_that_does_not_fit(make_G, tmp_path, change, says):
     torch.save({"g_ema": state}, tmp_path / "g.pt")
     with pytest.raises(Incompatible, match=says):
         convert(tmp_path / "g.pt", tmp_path / "ours")
+
+
+def test_the_tensorflow_version_is_named(tmp_path):
+    module = types.ModuleType("dnnlib.tflib.network")
+
+    class Network:
+        __module__, __qualname__ = "dnnlib.tflib.network", "Network"
+
+        def __init__(self) -> None:
+            self.static_kwargs, self.variables = {}, [("x", np.ones(3))]
+
+    module.Network = Network
+    sys.modules[module.__name__] = module
+    sys.modules["dnnlib.tflib"] = sys.modules["dnnlib"] = types.ModuleType("dnnlib")
+    try:
+        (tmp_path / "tf.pkl").write_bytes(pickle.dumps((Network(), Network(), Network())))
+    finally:
+        for name in ("dnnlib", "dnnlib.tflib", "dnnlib.tflib.network"):
+            del sys.modules[name]
+    report = inspect(tmp_path / "tf.pkl")
+    assert report["state"] == "unsupported"
+    assert "TensorFlow" in report["reason"]
+    assert "legacy.py" in report["reason"]
 
 
 def test_other_generations_are_named(make_G, make_D, tmp_path):
