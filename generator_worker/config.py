@@ -36,6 +36,8 @@ class Config:
     """The worker's own disk: the spool of finished batches lives here."""
     releases: tuple[Path, ...]
     """Release folders, or folders of them; searched in this order."""
+    release_cache_mib: int
+    """What releases fetched from the server may take on the worker's disk."""
     device: str | None
     """A torch device such as `cuda:0`; None lets the model choose."""
     max_loaded: int
@@ -44,6 +46,10 @@ class Config:
     """Seconds until the broker hands out an unacknowledged message again; the server's."""
     soft_shutdown: float
     """Seconds a stopping worker lets the running batch go on before handing it back."""
+
+    @property
+    def release_cache(self) -> Path:
+        return self.home / "releases"
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:
@@ -59,6 +65,7 @@ class Config:
             sftp_host_key=get("SFTP_HOST_KEY", ""),
             home=Path(get("WORKER_HOME", str(home / "worker"))),
             releases=get.paths("RELEASES", (_SHIPPED_RELEASES,)),
+            release_cache_mib=int(get.number("RELEASE_CACHE_MIB", 20_480, low=1, high=100_000_000)),
             device=get("DEVICE", "") or None,
             max_loaded=int(get.number("MAX_LOADED", 2, low=1, high=64)),
             visibility_timeout=int(

@@ -44,14 +44,14 @@ def deliver(config: Config, batch_id: UUID, folder: Path) -> bool:
     Raises DeliveryError. Safe to repeat at any time.
     """
     try:
-        with _session(config) as sftp:
+        with session(config) as sftp:
             return _ship(sftp, f"{batch_id}.{config.worker_name}", str(batch_id), folder)
     except FileNotFoundError as error:
         if not folder.is_dir():
             return False  # the receipt came while we were at it
         raise DeliveryError(f"{_where(config)} has no {TMP}: is it our SFTP server?") from error
     except (OSError, EOFError, paramiko.SSHException) as error:
-        raise DeliveryError(_explain(config, error)) from error
+        raise DeliveryError(explain(config, error)) from error
 
 
 def _ship(sftp: paramiko.SFTPClient, draft: str, name: str, folder: Path) -> bool:
@@ -93,7 +93,8 @@ def _exists(sftp: paramiko.SFTPClient, path: str) -> bool:
 
 
 @contextlib.contextmanager
-def _session(config: Config) -> Iterator[paramiko.SFTPClient]:
+def session(config: Config) -> Iterator[paramiko.SFTPClient]:
+    """A connection to the server's SFTP side, on which no wait is without an end."""
     key = _private_key(config.sftp_key)
     with paramiko.SSHClient() as client:
         client.set_missing_host_key_policy(paramiko.RejectPolicy())
@@ -155,7 +156,8 @@ def _public_key(line: str) -> paramiko.Ed25519Key:
         ) from None
 
 
-def _explain(config: Config, error: Exception) -> str:
+def explain(config: Config, error: Exception) -> str:
+    """What went wrong with a connection, in a line."""
     where = _where(config)
     if isinstance(error, paramiko.BadHostKeyException):
         return f"{where} showed another host key than the pinned one; not trusted."

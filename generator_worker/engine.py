@@ -9,10 +9,12 @@ import os
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from generator_worker.fetching import FetchError, note_use
 
 if TYPE_CHECKING:
     from models_core.releases import LoadedRelease
@@ -21,7 +23,7 @@ RELEASE_FILE = "release.json"
 
 
 class UnknownRelease(LookupError):
-    """No folder on this worker's release path has the digest."""
+    """Neither this worker's release path nor the server has the digest."""
 
 
 class BrokenRelease(RuntimeError):
@@ -29,12 +31,20 @@ class BrokenRelease(RuntimeError):
 
 
 class Engine:
-    """Opens releases by digest and keeps the `max_loaded` most recently used in memory."""
+    """Opens releases by digest and keeps the `max_loaded` most recently used in memory.
+
+    `fetch` brings a release that is in none of the folders, or raises FetchError.
+    """
 
     def __init__(
-        self, releases: Sequence[Path], device: str | None = None, max_loaded: int = 2
+        self,
+        releases: Sequence[Path],
+        device: str | None = None,
+        max_loaded: int = 2,
+        fetch: Callable[[str], Path] | None = None,
     ) -> None:
         self._path = tuple(releases)
+        self._fetch = fetch
         self._device = device
         self._max_loaded = max_loaded
         self._loaded: OrderedDict[str, LoadedRelease] = OrderedDict()
@@ -52,6 +62,7 @@ class Engine:
                 while len(self._loaded) >= self._max_loaded:
                     self._unload()
                 self._loaded[digest] = _open(folder, self._device)
+                note_use(folder)
             self._loaded.move_to_end(digest)
             return self._loaded[digest]
 
@@ -61,10 +72,13 @@ class Engine:
             if sha256((folder / RELEASE_FILE).read_bytes()).hexdigest() == digest:
                 return folder
         places = ", ".join(str(path) for path in self._path)
-        raise UnknownRelease(
-            f"This worker does not have release {digest[:12]}…; it looked in {places}. Put the "
-            "release's folder there or name its place in STYLEDIFFUSER_RELEASES."
-        )
+        unknown = f"This worker does not have release {digest[:12]}…; it looked in {places}."
+        if self._fetch is None:
+            raise UnknownRelease(f"{unknown} STYLEDIFFUSER_RELEASES names them.")
+        try:
+            return self._fetch(digest)
+        except FetchError as error:
+            raise UnknownRelease(f"{unknown} It could not be fetched: {error}.") from error
 
     def warm_up(self) -> None:
         """Import the model code ahead of the first order; open the release if there is just one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from generator_worker.app import app, config, journal, outbox, reports
 from generator_worker.contract import BatchReceipt, ContractError, GenerateBatch
 from generator_worker.courier import Courier
 from generator_worker.engine import Engine, device_in_use
+from generator_worker.fetching import fetch
 from generator_worker.vitals import Vitals
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,9 @@ class ChildProcess:
     def __init__(self) -> None:
         self.reports = reports(app)
         self.outbox = outbox()
-        self.engine = Engine(config.releases, config.device, config.max_loaded)
+        places = (*config.releases, config.release_cache)
+        fetching = partial(fetch, config)
+        self.engine = Engine(places, config.device, config.max_loaded, fetching)
         self.courier = Courier(config, self.outbox, self.reports)
         self.workshop = batches.Workshop(config, self.engine, self.outbox, journal(), self.reports)
         self._showing = threading.Lock()

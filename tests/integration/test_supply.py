@@ -10,6 +10,14 @@ from pathlib import Path
 
 from tests.integration.house import House, copy_of
 
+UNKNOWN = """
+from webgui.buffer.provision import point_pool
+from webgui.registry.models import Release
+manifest = {"format": 1, "tags": {}, "params": {}, "components": []}
+release = Release.objects.create(digest="f" * 64, name="x", title="x", manifest=manifest)
+point_pool("unknown", release, low_watermark=4, high_watermark=4, batch_size=4)
+"""
+
 
 def test_an_order_is_drawn_delivered_ingested_and_receipted(house: House, bundle: Path):
     house.open_pool("first", bundle, images=6, batch_size=6)
@@ -59,14 +67,19 @@ def test_a_stopped_worker_hands_its_batch_back(house: House, bundle: Path):
     assert not mark.exists()
 
 
-def test_an_unknown_release_is_refused_once_and_the_server_knows_why(
-    house: House, bundle: Path, tmp_path: Path
-):
-    house.open_pool("unknown", copy_of(bundle, tmp_path / "elsewhere"), images=4, batch_size=4)
+def test_a_release_that_only_the_server_has_is_fetched(house: House, bundle: Path, tmp_path: Path):
+    house.open_pool("fetched", copy_of(bundle, tmp_path / "elsewhere"), images=4, batch_size=4)
+    house.wait("4 avatars", lambda: house.available("fetched") == 4, 90)
+    (folder,) = (house.home / "worker" / "releases").iterdir()
+    assert {path.name for path in folder.iterdir()} >= {"release.json", "pipeline", "critic"}
+
+
+def test_an_unknown_release_is_refused_once_and_the_server_knows_why(house: House):
+    house.manage("shell", "--no-imports", "-c", UNKNOWN)
     house.wait("a refusal", lambda: any(row[1] == "failed" for row in house.batches("unknown")))
     (trouble,) = house.rows("SELECT trouble FROM buffer_pool WHERE slug = 'unknown'")[0]
     assert "This worker does not have release" in trouble
-    assert "STYLEDIFFUSER_RELEASES" in trouble
+    assert "the server does not have it" in trouble
     before = len(house.batches("unknown"))
     time.sleep(5)
     assert len(house.batches("unknown")) == before <= 2

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from generator_worker.contract import ReleaseManifest
 
+from . import storage
 from .models import Release
 
 RELEASE_FILE = "release.json"
@@ -57,8 +58,19 @@ def _check_component(folder: Path, name: str, size: int, sha256: str) -> None:
 
 
 def load_bundle(folder: Path) -> tuple[Release, bool]:
-    """The release row of this bundle and whether it is new. Loading twice changes nothing."""
+    """The release row of this bundle and whether it is new. Loading twice changes nothing.
+
+    Its files are put where workers fetch them from, release.json last: who finds that finds all.
+    """
     digest, manifest = read_bundle(folder)
+    try:
+        for component in manifest.components:
+            storage.keep(folder / component.file, component.sha256)
+        storage.keep(folder / RELEASE_FILE, digest)
+    except OSError as error:
+        raise BadBundle(f"{folder} cannot be stored: {error.strerror}.") from error
+    except ValueError as error:
+        raise BadBundle(f"{error}: load it again.") from error
     return Release.objects.get_or_create(
         digest=digest,
         defaults={

@@ -17,7 +17,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from .models import Checkpoint
+from .models import Checkpoint, Release
 
 
 def root() -> Path:
@@ -44,14 +44,30 @@ def store(source: Path) -> dict[str, Any]:
     return {"sha256": sha256, "bytes": size}
 
 
+def keep(source: Path, sha256: str) -> None:
+    """Copy a file to its place, unless it is there. ValueError if its digest is another."""
+    root().mkdir(parents=True, exist_ok=True)
+    if place(sha256).exists():
+        return
+    draft = root() / f".{uuid.uuid4()}"
+    try:
+        shutil.copyfile(source, draft)
+        with draft.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                raise ValueError(f"{source} changed while it was copied")
+            os.fsync(file.fileno())
+        draft.chmod(0o640)
+        draft.replace(place(sha256))
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def release(files: Iterable[dict[str, Any]]) -> None:
-    """Remove what no checkpoint has any more."""
+    """Remove what no checkpoint and no release has any more."""
     with transaction.atomic():
-        kept = {
-            entry["sha256"]
-            for listed in Checkpoint.objects.exclude(files=[]).values_list("files", flat=True)
-            for entry in listed
-        }
+        lists = [*Checkpoint.objects.exclude(files=[]).values_list("files", flat=True)]
+        lists += [row.manifest.get("components", ()) for row in Release.objects.all()]
+        kept = {entry["sha256"] for listed in lists for entry in listed}
         for entry in files:
             if entry["sha256"] not in kept:
                 place(entry["sha256"]).unlink(missing_ok=True)

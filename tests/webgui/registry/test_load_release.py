@@ -154,3 +154,25 @@ def test_an_impossible_pool_is_refused(tmp_path: Path, arguments: list[str]) -> 
     with pytest.raises(CommandError):
         load(make_bundle(tmp_path / "a"), *arguments)
     assert not Pool.objects.exists()
+
+
+def test_the_bundle_lies_where_workers_fetch_it(tmp_path: Path, home: Path) -> None:
+    folder = make_bundle(tmp_path / "toon")
+    load(folder)
+    release = Release.objects.get()
+    there = {path.name: path.read_bytes() for path in (home / "sftp" / "checkpoints").iterdir()}
+    assert there == {
+        release.digest: (folder / "release.json").read_bytes(),
+        release.manifest["components"][0]["sha256"]: (folder / "gan.safetensors").read_bytes(),
+    }
+    (home / "sftp" / "checkpoints" / release.digest).unlink()
+    load(folder)  # what went missing comes back
+    assert (home / "sftp" / "checkpoints" / release.digest).exists()
+
+
+def test_a_bundle_that_cannot_be_stored_is_not_loaded(tmp_path: Path, home: Path) -> None:
+    (home / "sftp").mkdir()
+    (home / "sftp" / "checkpoints").write_text("in the way")
+    with pytest.raises(CommandError, match="cannot be stored"):
+        load(make_bundle(tmp_path / "toon"))
+    assert not Release.objects.exists()
