@@ -7,6 +7,8 @@ at, stage.py says what is trusted, write.py what is made in the end.
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -103,15 +105,28 @@ def _built(recipe: Recipe, out: Path) -> dict[str, Any] | None:
 def _claim(recipe: Recipe, out: Path, redo: bool) -> None:
     """Mark the folder with its recipe before the first image, and refuse another's folder."""
     mark, summary = out / "recipe.sha256", out / "dataset.json"
-    begun = None
-    if mark.exists():
-        begun = mark.read_text().strip()
-    elif summary.exists():
-        begun = json.loads(summary.read_text())["recipe_sha256"]
-    if begun not in (None, recipe.digest) and not redo:
+    built = json.loads(summary.read_text()) if summary.exists() else {}
+    begun = mark.read_text().strip() if mark.exists() else built.get("recipe_sha256")
+    # Pictures that do not belong to the set are removed from its folders at the end.
+    if begun is None and any((out / split).exists() for split in SPLIT_NAMES):
+        raise BuildError(f"{out} holds pictures that no build made; choose another with --out")
+    if redo:
+        pass
+    elif begun not in (None, recipe.digest):
         raise BuildError(
             f"{out} was begun from another recipe (or the recipe was changed since); "
             "choose another folder with --out, or change this one with --redo"
         )
+    elif _count(source.get("count") for source in built.get("sources", ())) > _count(
+        source.count for source in recipe.sources
+    ):
+        raise BuildError(
+            f"{out} holds a larger set; choose another folder with --out, or --redo to shrink it"
+        )
     out.mkdir(parents=True, exist_ok=True)
     write_file(mark, f"{recipe.digest}\n".encode())
+
+
+def _count(counts: Iterable[int | None]) -> float:
+    """All of them together; a source that does not know may have any number."""
+    return sum(math.inf if count is None else count for count in counts)

@@ -77,14 +77,14 @@ def collect(
     fetch = Fetch(stage.folder, recipe.sources, recipe.image_size, settings.min_side, compares)
     outcomes = stage.run(items, fetch, workers, progress)
     kept, dropped, twins = _without_duplicates(items, outcomes, settings.near_duplicates)
-    stage.finish(items, [{k: v for k, v in r.items() if k != "look"} for r in kept], dropped)
+    stage.finish(items, kept, dropped)
     stages = stage.folder.parent
     shown = spread([Tile(stages / record["file"]) for record in kept])
     save_sheet(stage.folder / "sheet.jpg", [(f"{len(kept)} collected", shown)])
     pairs = [Tile(stages / record["file"]) for pair in twins[:30] for record in pair]
     caption = f"{len(twins)} near-duplicates, each before the one kept"
     save_sheet(stage.folder / "dropped.jpg", [(caption, pairs)])
-    return [{k: v for k, v in r.items() if k != "look"} for r in kept]
+    return kept
 
 
 def _items(recipe: Recipe) -> Iterator[Item]:
@@ -110,7 +110,7 @@ def _without_duplicates(
         if outcome.record is None:
             dropped.append(Dropped(about, outcome.reason))
         elif outcome.record["sha256"] in seen:
-            dropped.append(Dropped({**outcome.record, **about}, "exact duplicate"))
+            dropped.append(Dropped({"id": outcome.record["id"], **about}, "exact duplicate"))
         else:
             seen.add(outcome.record["sha256"])
             unique.append(outcome.record)
@@ -118,7 +118,8 @@ def _without_duplicates(
     looks = [unique[i]["look"] for i in compared]
     sizes = [unique[i]["width"] * unique[i]["height"] for i in compared]
     near = near_duplicates(looks, distance, sizes)
-    twins = [(unique[compared[a]], unique[compared[b]]) for a, b in sorted(near.items())]
-    dropped += [Dropped({**a, "like": b["id"]}, "near-duplicate") for a, b in twins]
-    gone = {id(record) for record, _ in twins}
-    return [record for record in unique if id(record) not in gone], dropped, twins
+    # Looks have served their purpose.
+    plain = [{key: value for key, value in r.items() if key != "look"} for r in unique]
+    twins = {compared[a]: (plain[compared[a]], plain[compared[b]]) for a, b in near.items()}
+    dropped += [Dropped({**a, "like": b["id"]}, "near-duplicate") for a, b in twins.values()]
+    return [r for i, r in enumerate(plain) if i not in twins], dropped, list(twins.values())

@@ -63,10 +63,6 @@ class DrawnSource:
     def label(self) -> str:
         return self.style
 
-    @property
-    def origin(self) -> str:
-        return f"dicebear/{self.style}"
-
     def limited(self, count: int) -> DrawnSource:
         return replace(self, count=count)
 
@@ -84,7 +80,7 @@ class DrawnSource:
             image=image,
             id=payload["id"],
             tags={group: tag for group, tag in drawing.tags.items() if tag},
-            source=self.origin,
+            source=f"dicebear/{self.style}",
             licence=style_definition(self.style)["meta"]["license"]["name"],
             crop=self.crop,
         )

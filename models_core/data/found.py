@@ -60,10 +60,6 @@ class FoundSource:
     def label(self) -> str:
         return self.name
 
-    @property
-    def origin(self) -> str:
-        return self.name
-
     @cached_property
     def query(self) -> TagQuery:
         return TagQuery.parse(self.tags)
@@ -89,7 +85,7 @@ class FoundSource:
             image=image,
             id=payload.get("id") or pixels[:24],
             tags=payload["tags"],
-            source=payload.get("source") or self.origin,
+            source=payload.get("source") or self.name,
             licence=payload.get("licence") or self.licence,
             caption=payload.get("caption"),
         )

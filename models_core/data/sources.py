@@ -41,10 +41,6 @@ class Source(Protocol):
         """Tells it from the recipe's other sources."""
 
     @property
-    def origin(self) -> str:
-        """What its pictures' rows call it."""
-
-    @property
     def flip(self) -> bool:
         """May a mirrored picture be learnt from?"""
 

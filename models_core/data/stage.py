@@ -6,8 +6,8 @@
                         summary.json    counts, reasons, settings; written last
                         sheet.jpg …     pictures to look at
 
-A journal's line counts only if every file it names is there, with the digest it says unless the
-stage was finished: a crash or a full disk may leave a torn line or a file cut short.
+A journal's line counts only if every file it names is there with the digest it says: a crash or a
+full disk may leave a torn line or a file cut short.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from models_core.data.workers import Workers
 
 Record = dict[str, Any]
 Progress = Callable[[str, int, int], None]  # stage, items done, of
+VERSION = 1  # raised when the same settings come to mean something else
 NAMES = ("collect", "crop", "super-resolve", "prune", "write")
 
 
@@ -65,7 +66,7 @@ class Stage:
         self.out, self.name = out, name
         self.folder = out / "stages" / name
         self.settings = plain([settings, decision] if decision is not None else settings)
-        self.digest = digest_of(plain(settings))
+        self.digest = digest_of([VERSION, plain(settings)])
         self.journal = self.folder / "journal.jsonl"
 
     def run(
@@ -100,7 +101,7 @@ class Stage:
             return None
         if summary.get("items") != _items_digest(items):
             return None
-        known = self._read_journal(verify=False)
+        known = self._read_journal()
         if any(item.key not in known for item in items):
             return None
         return read_lines(self.folder / "records.jsonl")
@@ -116,7 +117,7 @@ class Stage:
         write_lines(self.folder / "records.jsonl", kept)
         write_lines(
             self.folder / "dropped.jsonl",
-            [{"reason": d.reason, **_without_look(d.record)} for d in dropped],
+            [{"reason": d.reason, **d.record} for d in dropped],
         )
         summary = {
             "stage": self.name,
@@ -138,9 +139,8 @@ class Stage:
 
     def _resume(self) -> dict[str, Outcome]:
         """Open the journal: kept if these settings began it, else the folder begins anew."""
-        whole = self._summary().get("digest") == self.digest
         (self.folder / "summary.json").unlink(missing_ok=True)
-        known = self._read_journal(verify=not whole)
+        known = self._read_journal()
         if not known:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
@@ -151,24 +151,24 @@ class Stage:
         write_lines(self.journal, [{"digest": self.digest}, *lines])
         return known
 
-    def _read_journal(self, *, verify: bool) -> dict[str, Outcome]:
+    def _read_journal(self) -> dict[str, Outcome]:
         lines = read_lines(self.journal) if self.journal.exists() else []
         if not lines or lines[0].get("digest") != self.digest:
             return {}
         known = {}
         for line in lines[1:]:
             outcome = Outcome(line["record"], line["reason"], line["files"])
-            if self._holds(outcome, verify):
+            if self._holds(outcome):
                 known[line["key"]] = outcome
         return known
 
-    def _holds(self, outcome: Outcome, verify: bool) -> bool:
-        """Are the outcome's files there, and with `verify` as they were written?"""
+    def _holds(self, outcome: Outcome) -> bool:
+        """Are the outcome's files there, as they were written?"""
         for name, digest in outcome.files.items():
             file = self.folder / name
             if not file.is_file():
                 return False
-            if verify and hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+            if hashlib.sha256(file.read_bytes()).hexdigest() != digest:
                 return False
         return True
 
@@ -214,10 +214,6 @@ def items_of(records: Iterable[Record]) -> list[Item]:
 
 def _items_digest(items: Iterable[Item]) -> str:
     return hashlib.sha256("\n".join(item.key for item in items).encode()).hexdigest()
-
-
-def _without_look(record: Record) -> Record:
-    return {key: value for key, value in record.items() if key != "look"}
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -41,6 +42,8 @@ class Workers:
 
 
 def _start() -> None:
+    # Ctrl-C reaches the whole group; the building process decides what becomes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A process an item: threads of their own would only get in each other's way.
     os.environ["OMP_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()

@@ -98,13 +98,10 @@ def write(
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Run the stage; the data set's summary. Quick, so it is done whole every time."""
-    folders = [out / split / kind for split in SPLIT_NAMES for kind in ("whole", "crop")]
-    for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
-    for part in (p for folder in folders for p in folder.glob("*.part")):
-        part.unlink()
     stage = Stage(out, "write", recipe.words)
-    stage.folder.mkdir(parents=True, exist_ok=True)
+    folders = [out / split / kind for split in SPLIT_NAMES for kind in ("whole", "crop")]
+    for folder in (*folders, stage.folder):
+        folder.mkdir(parents=True, exist_ok=True)
     unique, dropped = _without_twins(records)
     items = items_of(unique)
     groups = {word: group for group, words in recipe.vocabulary().items() for word in words}
@@ -119,20 +116,29 @@ def write(
     for split, members in by_split.items():
         write_lines(out / split / "metadata.jsonl", members)
     _remove_strangers(folders, rows)
-    earlier = _dropped_earlier(out)
-    summary = {
-        "name": recipe.name,
-        "recipe_sha256": recipe.digest,
-        "sources": [source.credit() for source in recipe.sources],
-        "counts": {split: len(members) for split, members in by_split.items()},
-        "duplicates": len(dropped) + sum(n for r, n in earlier.items() if "duplicate" in r),
-        "dropped": earlier,
-        "tags": _frequencies(recipe, by_split["train"]),
-    }
+    summary = _summary(recipe, by_split, len(dropped), _dropped_earlier(out))
     write_file(out / "dataset.json", json.dumps(summary, indent=1, ensure_ascii=False).encode())
     stage.finish(items, rows, dropped, counts=summary["counts"])
     _show(stage, out, by_split)
     return summary
+
+
+def _summary(
+    recipe: Recipe,
+    by_split: Mapping[str, Sequence[Record]],
+    twins: int,
+    earlier: Mapping[str, int],
+) -> dict[str, Any]:
+    """`dataset.json`."""
+    return {
+        "name": recipe.name,
+        "recipe_sha256": recipe.digest,
+        "sources": [source.credit() for source in recipe.sources],
+        "counts": {split: len(members) for split, members in by_split.items()},
+        "duplicates": twins + sum(n for r, n in earlier.items() if "duplicate" in r),
+        "dropped": earlier,
+        "tags": _frequencies(recipe, by_split["train"]),
+    }
 
 
 def _without_twins(records: Sequence[Record]) -> tuple[list[Record], list[Dropped]]:
@@ -150,10 +156,10 @@ def _without_twins(records: Sequence[Record]) -> tuple[list[Record], list[Droppe
 
 
 def _remove_strangers(folders: Sequence[Path], rows: Sequence[Record]) -> None:
-    """Pictures of an earlier build that no longer belong to the set (pruned since, say)."""
+    """Remove what an earlier build left that is not in the set: since pruned, or half-written."""
     known = {f"{row['id']}.png" for row in rows}
     for folder in folders:
-        for file in folder.glob("*.png"):
+        for file in (*folder.glob("*.png"), *folder.glob("*.part")):
             if file.name not in known:
                 file.unlink()
 

@@ -1,4 +1,4 @@
-"""Any face detector exported by YOLOv5 or YOLOv8 (Ultralytics) to ONNX, without its own NMS.
+"""Any face detector exported by YOLOv5 or YOLOv8 (Ultralytics) to ONNX, without NMS inside.
 
 YOLOv5 gives [1, n, 5 + classes] (centre x, y, width, height, objectness, class scores), YOLOv8
 and its successors [1, 4 + classes, n] (no objectness), both in the input's pixels.
@@ -15,6 +15,7 @@ from PIL import Image
 from models_core.data.detectors.boxes import Face, faces, letterbox
 
 SIZE = 640  # of exports that take any
+FINAL = (300, 6)  # rows of corners, score and class: never a number of candidates
 
 
 class DetectorError(ValueError):
@@ -59,6 +60,8 @@ class YoloDetector:
 
         There are always more candidates than values each, which tells the layouts apart.
         """
+        if output.shape == FINAL:
+            raise DetectorError(f"{self.path} suppresses overlaps itself; export it with nms=False")
         if output.shape[0] < output.shape[1]:  # YOLOv8: [4 + classes, n]
             rows = output.T
             scores = self._of_class(rows[:, 4:])

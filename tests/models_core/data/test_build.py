@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -130,12 +131,14 @@ def wait_until(true, seconds: float = 60) -> None:
 
 
 def test_a_part_file_is_never_trusted(built, tmp_path):
-    out = tmp_path / "set"
+    out, recipe = tmp_path / "set", Recipe.read(write_small(tmp_path))
+    out.mkdir()
+    (out / "recipe.sha256").write_text(recipe.digest)
     row = rows_of(built)["train"][0]
     for kind in ("whole", "crop"):
         (out / "train" / kind).mkdir(parents=True)
         (out / "train" / kind / f"{row['id']}.part").write_bytes(b"\x89PNG half a pict")
-    build(Recipe.read(write_small(tmp_path)), out, processes=1)
+    build(recipe, out, processes=1)
     assert digests(out) == digests(built)
     assert not list(out.rglob("*.part"))
 
@@ -179,6 +182,11 @@ def test_a_larger_build_extends_a_smaller_one(tmp_path):
     after = rows_of(out)
     for split in SPLITS:
         assert after[split][: len(before[split])] == before[split]
+    with pytest.raises(BuildError, match="holds a larger set"):
+        build(recipe.with_count(10), out, processes=1)
+    assert rows_of(out) == after
+    build(recipe.with_count(10), out, processes=1, redo=True)
+    assert rows_of(out) == before
 
 
 def test_another_recipe_s_folder_is_refused_untouched(built, tmp_path):
@@ -188,6 +196,25 @@ def test_another_recipe_s_folder_is_refused_untouched(built, tmp_path):
     with pytest.raises(BuildError, match="was begun from another recipe"):
         build(Recipe.read(file), built)
     assert digests(built) == before
+
+
+def test_a_folder_of_other_pictures_is_left_alone(tmp_path):
+    file = tmp_path / "set/train/whole/mine.png"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"mine")
+    with pytest.raises(BuildError, match="holds pictures that no build made"):
+        build(Recipe.read(write_small(tmp_path)), tmp_path / "set", processes=1, redo=True)
+    assert [f for f in (tmp_path / "set").rglob("*") if f.is_file()] == [file]
+
+
+def test_a_set_of_the_earlier_builder_is_taken_as_it_is(built, tmp_path):
+    """It had no stages, and rows without a licence; trainings go on with it."""
+    shutil.copytree(built, tmp_path / "set", ignore=shutil.ignore_patterns("stages"))
+    before = digests(tmp_path / "set")
+    summary = build(Recipe.read(write_small(tmp_path)), tmp_path / "set", processes=1)
+    assert summary == json.loads((built / "dataset.json").read_text())
+    assert digests(tmp_path / "set") == before
+    assert not (tmp_path / "set" / "stages").exists()
 
 
 def test_several_styles_in_one_set(tmp_path):

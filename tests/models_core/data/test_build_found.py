@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -14,9 +15,10 @@ from models_core.__main__ import main
 from models_core.data.build import BuildError, build, stage_summaries
 from models_core.data.dataset import ImageFolder
 from models_core.data.recipe import Recipe, RecipeError
+from models_core.data.stage import read_lines
 from models_core.data.write import split_of
 from tests.models_core.data.test_build import digests, rows_of
-from tests.models_core.data.test_detectors import heads
+from tests.models_core.data.test_detectors import export, heads
 from tests.models_core.data.test_picture import animation, cut_short
 
 RECIPE = """
@@ -260,6 +262,23 @@ def test_a_faulty_recipe_is_refused_with_the_place(pictures, more, says):
         Recipe.read(file)
     assert says in str(error.value)
     assert str(file) in str(error.value)
+
+
+def test_a_yolo_export_beside_the_recipe_is_the_detector(pictures, tmp_path):
+    """It sees a face of a quarter of its 64-pixel canvas, in the middle of every picture."""
+    export(tmp_path / "face.onnx", np.tile([32.0, 32, 16, 16, 0.9], (8, 1)).T[None])
+    (tmp_path / "pictures").symlink_to(pictures / "pictures")
+    more = '[crop]\ndetector = "face.onnx"\nmargin = 2\nshift = 0\n'
+    (tmp_path / "yolo.toml").write_text(RECIPE + more)
+    recipe = Recipe.read(tmp_path / "yolo.toml")
+    summary = build(recipe, tmp_path / "set", processes=1, until="crop")
+    assert (summary["taken"], summary["kept"]) == (11, 11)
+    for record in read_lines(tmp_path / "set/stages/crop/records.jsonl"):
+        longer = max(record["width"], record["height"])
+        left, _, right, _ = record["crop_box"]
+        assert right - left == pytest.approx(longer / 2, abs=1)
+        # Half a pixel of the canvas is up to three of the picture.
+        assert (left + right) / 2 == pytest.approx(record["width"] / 2, abs=3)
 
 
 def test_drawn_and_found_pictures_in_one_set(pictures, tmp_path):

@@ -102,6 +102,9 @@ def test_what_is_no_detector_is_refused(tmp_path):
         YoloDetector(tmp_path / "a.onnx", 0.3)
     with pytest.raises(DetectorError, match="not a YOLOv5 or YOLOv8 export"):
         YoloDetector(export(tmp_path / "b.onnx", np.zeros((1, 7))), 0.3)
+    finished = YoloDetector(export(tmp_path / "f.onnx", np.zeros((1, 300, 6))), 0.3)
+    with pytest.raises(DetectorError, match="export it with nms=False"):
+        finished(Image.new("RGB", (64, 64)))
     several = YoloDetector(export(tmp_path / "c.onnx", v8(3)), 0.3)
     with pytest.raises(DetectorError, match=r"3 classes apart; set crop\.face_class"):
         several(Image.new("RGB", (64, 64)))

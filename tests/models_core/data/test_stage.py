@@ -92,10 +92,11 @@ def cut_last_line(journal: Path, by: int) -> None:
     journal.write_bytes(journal.read_bytes()[:-by])
 
 
-def test_a_file_lost_after_the_end_is_made_again(tmp_path):
+def test_a_file_lost_or_damaged_after_the_end_is_made_again(tmp_path):
     run(tmp_path)
     (tmp_path / "stages/collect/images/4.txt").unlink()
-    assert run(tmp_path) == [4]
+    (tmp_path / "stages/collect/images/0.txt").write_text("")
+    assert run(tmp_path) == [0, 4]
 
 
 def test_other_settings_begin_anew_and_other_items_only_add(tmp_path):
