@@ -25,6 +25,7 @@ SERVICES = {
     "server": services.server_worker,
     "ingest": services.ingest_worker,
     "generator": services.generator,
+    "web": services.web,
 }
 
 

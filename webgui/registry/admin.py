@@ -1,8 +1,10 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from . import loading
 from .models import Checkpoint, Release
 
 
@@ -18,8 +20,15 @@ class ReleaseAdmin(admin.ModelAdmin):
     def short_digest(self, release: Release) -> str:
         return release.digest[:12]
 
+    def delete_model(self, request: HttpRequest, obj: Release) -> None:
+        loading.forget(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Release]) -> None:
+        for release in queryset:
+            loading.forget(release)
+
     def has_add_permission(self, request: object) -> bool:
-        return False  # a release comes with its files: `manage.py load_release`
+        return False  # a release comes with its files: uploaded, or by `manage.py load_release`
 
 
 @admin.register(Checkpoint)

@@ -21,7 +21,7 @@ from django.conf import settings
 from django.db.models import F, Q
 from django.utils import timezone
 
-from . import doorbell, storage
+from . import doorbell, loading, storage
 from .inspector import Outcome, run
 from .models import Checkpoint
 
@@ -56,6 +56,8 @@ def inspect(checkpoint_id: UUID) -> State | None:
                 report = _convert(checkpoint, scratch / "converted")
             if report["state"] == State.READY:
                 files = _store(scratch / "converted")
+                if report["kind"] == "release":
+                    _register(files)
     except Failed as failure:
         state = _give_up_or_retry(checkpoint, str(failure))
     else:
@@ -129,6 +131,13 @@ def _report(outcome: Outcome, seconds: int) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         raise Failed(_how_it_ended(outcome, seconds)) from None
     return dict(report)
+
+
+def _register(files: list[dict[str, Any]]) -> None:
+    try:
+        loading.register(files)
+    except loading.BadBundle as error:
+        raise Failed(str(error).rstrip(".")) from error
 
 
 def _how_it_ended(outcome: Outcome, seconds: int) -> str:

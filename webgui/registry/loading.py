@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -33,15 +35,19 @@ def read_bundle(folder: Path) -> tuple[str, ReleaseManifest]:
         raise BadBundle(
             f"{path}: {error.strerror}. Give the folder that holds {RELEASE_FILE}."
         ) from error
+    manifest = _manifest(data, path)
+    for component in manifest.components:
+        _check_component(folder, component.file, component.bytes, component.sha256)
+    return hashlib.sha256(data).hexdigest(), manifest
+
+
+def _manifest(data: bytes, path: Path) -> ReleaseManifest:
     try:
-        manifest = ReleaseManifest.model_validate_json(data)
+        return ReleaseManifest.model_validate_json(data)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in fault["loc"]) or "file"
         raise BadBundle(f"{path}: {where}: {fault['msg']}. Build the bundle again.") from error
-    for component in manifest.components:
-        _check_component(folder, component.file, component.bytes, component.sha256)
-    return hashlib.sha256(data).hexdigest(), manifest
 
 
 def _check_component(folder: Path, name: str, size: int, sha256: str) -> None:
@@ -71,6 +77,26 @@ def load_bundle(folder: Path) -> tuple[Release, bool]:
         raise BadBundle(f"{folder} cannot be stored: {error.strerror}.") from error
     except ValueError as error:
         raise BadBundle(f"{error}: load it again.") from error
+    return _row(digest, manifest)
+
+
+def register(files: Iterable[dict[str, Any]]) -> Release:
+    """The release of a bundle that was uploaded; its files are in their places already."""
+    for entry in files:
+        if entry["file"] == RELEASE_FILE:
+            path = storage.place(entry["sha256"])
+            return _row(entry["sha256"], _manifest(path.read_bytes(), Path(RELEASE_FILE)))[0]
+    raise BadBundle(f"The bundle has no {RELEASE_FILE}.")
+
+
+def forget(release: Release) -> None:
+    """Delete a release that no pool uses, with the files that nothing else has."""
+    files = [*release.manifest.get("components", ()), {"sha256": release.digest}]
+    release.delete()
+    storage.release(files)
+
+
+def _row(digest: str, manifest: ReleaseManifest) -> tuple[Release, bool]:
     return Release.objects.get_or_create(
         digest=digest,
         defaults={

@@ -65,9 +65,11 @@ def keep(source: Path, sha256: str) -> None:
 def release(files: Iterable[dict[str, Any]]) -> None:
     """Remove what no checkpoint and no release has any more."""
     with transaction.atomic():
+        releases = Release.objects.all()
         lists = [*Checkpoint.objects.exclude(files=[]).values_list("files", flat=True)]
-        lists += [row.manifest.get("components", ()) for row in Release.objects.all()]
+        lists += [row.manifest.get("components", ()) for row in releases]
         kept = {entry["sha256"] for listed in lists for entry in listed}
+        kept |= {row.digest for row in releases}
         for entry in files:
             if entry["sha256"] not in kept:
                 place(entry["sha256"]).unlink(missing_ok=True)

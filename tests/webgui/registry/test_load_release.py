@@ -176,3 +176,20 @@ def test_a_bundle_that_cannot_be_stored_is_not_loaded(tmp_path: Path, home: Path
     with pytest.raises(CommandError, match="cannot be stored"):
         load(make_bundle(tmp_path / "toon"))
     assert not Release.objects.exists()
+
+
+def test_a_release_deleted_in_the_admin_site_goes_with_its_files(
+    tmp_path: Path, home: Path, admin_client: Any
+) -> None:
+    first, second = make_bundle(tmp_path / "one"), make_bundle(tmp_path / "two")
+    (second / "gan.safetensors").write_bytes((first / "gan.safetensors").read_bytes())
+    shared = json.loads((first / "release.json").read_text())
+    (second / "release.json").write_text(json.dumps(shared | {"title": "Another"}))
+    for folder in (first, second):
+        load(folder)
+    checkpoints = home / "sftp" / "checkpoints"
+    for left in (2, 0):  # the shared weights stay with the other
+        row = Release.objects.first()
+        assert row is not None
+        admin_client.post(f"/admin/registry/release/{row.pk}/delete/", {"post": "yes"})
+        assert len(list(checkpoints.iterdir())) == left
