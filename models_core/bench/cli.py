@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 # Each is a module beside this one with `cases() -> list[Case]` and a `TITLE`.
-SECTIONS = {"stylegan2": "the prototype: samples and training images a second"}
+SECTIONS = {
+    "stylegan2": "the prototype: samples and training images a second",
+    "stylediffuser": "the whole pipeline: pictures a second, and its overhead",
+}
 
 
 def register(subparsers: Any) -> None:

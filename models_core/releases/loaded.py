@@ -78,12 +78,15 @@ class LoadedRelease:
         params: Mapping[str, Any] | None = None,
         progress: Callable[[int, int], None] | None = None,
         abort: Callable[[], bool] | None = None,
+        preview: Callable[[int, list[Image]], None] | None = None,
     ) -> list[Draft]:
         """One draft a seed, in the seeds' order.
 
         `tags` are traits every image must have; the rest is drawn by the seed. `progress` gets
         (denoising steps done, of) over all images; `abort` is asked after each of them and
-        stops by `Aborted`. Unknown tags and parameters are a `ReleaseError`.
+        stops by `Aborted`; `preview` now and then gets the number of the first image in work and
+        small pictures of what those in work will be. Unknown tags and parameters are a
+        `ReleaseError`.
         """
         asked = sampling_parameters(self.manifest["params"], params)
         drawn = [self.traits.draw(seed, tags) for seed in seeds]
@@ -99,6 +102,7 @@ class LoadedRelease:
                 [list(names) for names in drawn],
                 prefix=self.manifest["params"].get("prefix", ()),
                 callback=watch,
+                preview=preview,
                 **asked,
             ).images
         except self._stopped as stop:

@@ -72,7 +72,13 @@ def test_parameters_change_the_picture_and_are_checked(release):
 
 
 def test_progress_is_told_and_an_abort_stops(release):
-    told = []
+    told, seen = [], []
+    release.generate(
+        [1, 2, 3],
+        params={"steps": 6},
+        preview=lambda first, images: seen.append((first, images[0].size)),
+    )
+    assert seen == [(n, (16, 16)) for n in range(3)]
     release.generate([1, 2, 3], progress=lambda done, of: told.append((done, of)))
     assert told == [(n, 6) for n in range(1, 7)]
     told.clear()
