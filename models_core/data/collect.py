@@ -34,7 +34,8 @@ class Fetch:
             found = source.fetch(payload, self.image_size, self.min_side)
         except Skip as reason:
             return Outcome(reason=str(reason))
-        file = f"images/{found.id}.png"
+        # Two sources may know a post of the same id, one of them a smaller picture of it.
+        file = f"images/{payload['source number']}/{found.id}.png"
         files = save(self.folder, file, png_bytes(found.image, QUICK))
         record: Record = {
             "id": found.id,
@@ -77,13 +78,13 @@ def collect(
     fetch = Fetch(stage.folder, recipe.sources, recipe.image_size, settings.min_side, compares)
     outcomes = stage.run(items, fetch, workers, progress)
     kept, dropped, twins = _without_duplicates(items, outcomes, settings.near_duplicates)
-    stage.finish(items, kept, dropped)
     stages = stage.folder.parent
     shown = spread([Tile(stages / record["file"]) for record in kept])
     save_sheet(stage.folder / "sheet.jpg", [(f"{len(kept)} collected", shown)])
     pairs = [Tile(stages / record["file"]) for pair in twins[:30] for record in pair]
     caption = f"{len(twins)} near-duplicates, each before the one kept"
     save_sheet(stage.folder / "dropped.jpg", [(caption, pairs)])
+    stage.finish(items, kept, dropped)
     return kept
 
 
@@ -105,14 +106,18 @@ def _without_duplicates(
     dropped: list[Dropped] = []
     unique: list[Record] = []
     seen: set[str] = set()
+    ids: set[str] = set()
     for item, outcome in zip(items, outcomes, strict=True):
         about = {"about": item.payload["about"]}
         if outcome.record is None:
             dropped.append(Dropped(about, outcome.reason))
         elif outcome.record["sha256"] in seen:
             dropped.append(Dropped({"id": outcome.record["id"], **about}, "exact duplicate"))
+        elif outcome.record["id"] in ids:
+            dropped.append(Dropped({"id": outcome.record["id"], **about}, "same id as another"))
         else:
             seen.add(outcome.record["sha256"])
+            ids.add(outcome.record["id"])
             unique.append(outcome.record)
     compared = [i for i, record in enumerate(unique) if "look" in record]
     looks = [unique[i]["look"] for i in compared]

@@ -117,9 +117,9 @@ def crop(
     kept = [outcome.record for outcome in outcomes if outcome.record]
     pairs = zip(records, outcomes, strict=True)
     dropped = [Dropped(record, o.reason) for record, o in pairs if o.record is None]
-    stage.finish(items, kept, dropped)
     boxed = [Tile(stages / r["file"], tuple(r["crop_box"])) for r in kept]
     save_sheet(stage.folder / "sheet.jpg", [(f"{len(kept)} crops", spread(boxed))])
     without = [Tile(stages / d.record["file"]) for d in dropped]
     save_sheet(stage.folder / "dropped.jpg", [(f"{len(dropped)} dropped", spread(without))])
+    stage.finish(items, kept, dropped)
     return kept

@@ -105,8 +105,10 @@ def prune(
     examine = Examine(stage.folder.parent, stage.folder, **measures)
     outcomes = stage.run(items, examine, workers, progress)
     seen = [outcome.record for outcome in outcomes if outcome.record]
-    unsafe = [r for r in seen if wanted.unsafe is not None and not r["unsafe"] <= wanted.unsafe]
-    safe = [record for record in seen if record not in unsafe] if unsafe else seen
+    limit = wanted.unsafe
+    safe = [record for record in seen if limit is None or record["unsafe"] <= limit]
+    # Written so that a score that is no number counts as unsafe.
+    unsafe = [record for record in seen if limit is not None and not record["unsafe"] <= limit]
     dropped = [Dropped(record, UNSAFE) for record in unsafe]
     kept, extra = safe, {}
     if wanted.clusters and safe:
@@ -117,8 +119,8 @@ def prune(
         dropped += [Dropped(r, f"cluster {n}") for r, n in pairs if n not in wanted.kept]
         extra["clusters"] = found.sizes
         _show_clusters(stage, safe, found, wanted.kept)
-    stage.finish(items, kept, dropped, **extra)
     _show_removed(stage, kept, dropped)
+    stage.finish(items, kept, dropped, **extra)
     return kept
 
 

@@ -111,7 +111,6 @@ def super_resolve(
     outcomes = stage.run(items, resolve, workers, progress)
     kept = [outcome.record for outcome in outcomes if outcome.record]
     counts = {kind: sum(kind in r["enlarged"] for r in kept) for kind in ("crop", "whole")}
-    stage.finish(items, kept, [], enlarged=counts)
     rows = []
     for text, enlarged in (("enlarged fourfold first", True), ("only resized", False)):
         crops = [
@@ -119,4 +118,5 @@ def super_resolve(
         ]
         rows.append((f"{len(crops)} crops {text}", spread(crops)))
     save_sheet(stage.folder / "sheet.jpg", rows)
+    stage.finish(items, kept, [], enlarged=counts)
     return kept

@@ -118,8 +118,8 @@ def write(
     _remove_strangers(folders, rows)
     summary = _summary(recipe, by_split, len(dropped), _dropped_earlier(out))
     write_file(out / "dataset.json", json.dumps(summary, indent=1, ensure_ascii=False).encode())
-    stage.finish(items, rows, dropped, counts=summary["counts"])
     _show(stage, out, by_split)
+    stage.finish(items, rows, dropped, counts=summary["counts"])
     return summary
 
 

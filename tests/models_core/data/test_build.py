@@ -105,7 +105,7 @@ def test_a_killed_build_resumes_and_leaves_no_process(built, tmp_path):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    wait_until(lambda: len(list(out.glob("stages/collect/images/*.png"))) >= 30)
+    wait_until(lambda: len(list(out.glob("stages/collect/images/0/*.png"))) >= 30)
     job.send_signal(signal.SIGKILL)
     job.wait()
     assert not (out / "dataset.json").exists()

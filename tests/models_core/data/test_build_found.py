@@ -224,7 +224,7 @@ def test_a_disk_that_fills_up_leaves_nothing_a_later_run_trusts(found, pictures,
     assert "error: [Errno 27] File too large" in job.stderr
     assert not list(out.rglob("*.part"))
     assert not (out / "dataset.json").exists()
-    assert list(out.glob("stages/collect/images/*.png"))  # it had begun
+    assert list(out.glob("stages/collect/images/0/*.png"))  # it had begun
     build(Recipe.read(recipe), out, processes=1)
     assert digests(out) == digests(found)
 
@@ -279,6 +279,26 @@ def test_a_yolo_export_beside_the_recipe_is_the_detector(pictures, tmp_path):
         assert right - left == pytest.approx(longer / 2, abs=1)
         # Half a pixel of the canvas is up to three of the picture.
         assert (left + right) / 2 == pytest.approx(record["width"] / 2, abs=3)
+
+
+def test_one_post_from_two_dumps_is_taken_once(pictures, tmp_path):
+    posts = [{"id": i, "rating": "g", "tag_string": f"solo hat{i}"} for i in range(3)]
+    (tmp_path / "posts.json").write_text(json.dumps(posts))
+    text = RECIPE.split("[[sources]]")[0]
+    for name, scale in (("large", 1), ("small", 2)):
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            image = Image.open(pictures / f"pictures/{i:02d}.png")
+            image.reduce(scale).save(tmp_path / name / f"{i}.png")
+        text += f'[[sources]]\nkind = "danbooru-json"\nname = "{name}"\n'
+        text += f'metadata = "posts.json"\nimages = "{name}"\ntags = "solo -hat1"\n'
+    (tmp_path / "two.toml").write_text(text)
+    recipe = Recipe.read(tmp_path / "two.toml")
+    summary = build(recipe, tmp_path / "set", processes=1, until="collect")
+    assert summary["dropped"] == {"same id as another": 2}
+    records = read_lines(tmp_path / "set/stages/collect/records.jsonl")
+    assert [(r["id"], r["width"]) for r in records] == [("danbooru-0", 150), ("danbooru-2", 150)]
+    assert build(recipe, tmp_path / "set", processes=1, until="collect") == summary
 
 
 def test_drawn_and_found_pictures_in_one_set(pictures, tmp_path):
