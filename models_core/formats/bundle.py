@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from models_core.formats.files import Files, check_kinds, read_json
 from models_core.formats.folders import ModelFolder, read_component, read_pipeline
 from models_core.formats.verdicts import Corrupt, Incompatible
@@ -27,16 +29,22 @@ def read_bundle(files: Files) -> ModelFolder:
     critic = read_component(files, "critic/")
     if critic.kind != "critic":
         raise Incompatible(f"its critic folder holds a {critic.kind}")
-    details = {
-        **pipeline.details,
-        "architecture": "StyleDiffuser release",
-        "release": {key: manifest[key] for key in ("name", "title", "params", "licences")},
-        "tags": {group: list(tags) for group, tags in manifest["tags"].items()},
-        "licence": "; ".join(str(entry.get("licence", entry)) for entry in manifest["licences"]),
-    }
+    try:
+        details = {**pipeline.details, **_described(manifest)}
+    except (AttributeError, TypeError) as error:
+        raise Corrupt(f"release.json is not laid out as one: {error}") from error
 
     def verify() -> None:
         pipeline.check()
         critic.check()
 
     return ModelFolder(files, "release", details, pipeline.weights, kept, verify)
+
+
+def _described(manifest: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "architecture": "StyleDiffuser release",
+        "release": {key: manifest[key] for key in ("name", "title", "params", "licences")},
+        "tags": {group: list(tags) for group, tags in manifest["tags"].items()},
+        "licence": "; ".join(str(entry.get("licence", entry)) for entry in manifest["licences"]),
+    }

@@ -83,7 +83,7 @@ def read_component(files: Files, prefix: str = "") -> ModelFolder:
     kept = [name for name in check_kinds(files) if name.startswith(prefix)]
     config = read_json(files, f"{prefix}config.json")
     name = config.get("kind", config.get("_class_name"))
-    if name not in READERS:
+    if not isinstance(name, str) or name not in READERS:
         raise Unsupported(f"a folder with a {shown(name)} component")
     kind, weights_file, describe = READERS[name]
     weights: dict[str, Described] = dict(
@@ -91,7 +91,7 @@ def read_component(files: Files, prefix: str = "") -> ModelFolder:
     )
     try:
         details, expected = describe(config)
-    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise Incompatible(f"{prefix}config.json is not usable: {error!r}") from error
 
     def verify() -> None:
@@ -198,6 +198,8 @@ def _describe_critic(config: Mapping[str, Any]) -> Description:
 
 def _describe_upscaler(config: Mapping[str, Any]) -> Description:
     features, layers, factor = config["features"], config["layers"], config["factor"]
+    if not 0 <= layers <= 1000:
+        raise ValueError(f"{layers} layers")
     expected: dict[str, tuple[int, ...]] = {}
     before = 3
     for index in range(layers + 2):
@@ -223,9 +225,10 @@ def read_pipeline(files: Files, prefix: str = "") -> ModelFolder:
     """A diffusers pipeline of Stable Diffusion 1.x or 2.x, or our own."""
     kept = [name for name in check_kinds(files) if name.startswith(prefix)]
     index = read_json(files, f"{prefix}model_index.json")
-    kind = PIPELINES.get(index.get("_class_name", ""))
+    name = index.get("_class_name")
+    kind = PIPELINES.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise Unsupported(f"a diffusers folder of {shown(index.get('_class_name'))}")
+        raise Unsupported(f"a diffusers folder of {shown(name)}")
     for place, named in index.items():
         if isinstance(named, list) and place not in NOT_USED:
             _check_component(place, named)

@@ -95,15 +95,14 @@ class Lora:
     config: Mapping[str, Any] = field(default_factory=dict)  # peft's adapter_config.json
 
     def check(self) -> None:
-        for name in self.layers:
-            if not abs(self.alpha(name)) <= MAX_ALPHA:
-                raise Incompatible(f"the alpha of {name} is {self.alpha(name)}")
         for name, layer in self.layers.items():
             down, up = layer.down.shape, layer.up.shape
-            if len(down) not in (2, 4) or len(down) != len(up) or down[0] != up[1]:
+            if len(down) not in (2, 4) or len(down) != len(up) or not down[0] == up[1] > 0:
                 raise Incompatible(
                     f"the two matrices of {name} do not fit: {list(down)} and {list(up)}"
                 )
+            if not abs(self.alpha(name)) <= MAX_ALPHA:
+                raise Incompatible(f"the alpha of {name} is {self.alpha(name)}")
         if self.family == "sdxl":
             raise Unsupported("a LoRA for Stable Diffusion XL")
 

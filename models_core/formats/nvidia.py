@@ -116,12 +116,16 @@ def attribute(record: Record, path: str, name: str) -> Any:
 
 def number(record: Record, path: str, name: str, default: float) -> float:
     value = attribute(record, path, name)
-    return default if isinstance(value, bool) or not isinstance(value, int | float) else value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return default
+    if not 0 < value < 1e6:
+        raise Incompatible(f"its {path} has a {name} of {shown(value)}")
+    return value
 
 
 def clamp(record: Record, path: str) -> float | None:
-    value = attribute(record, path, "conv_clamp")
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """What convolutions' outputs are cut to; 0 stands for nothing."""
+    return number(record, path, "conv_clamp", 0) or None
 
 
 def _check_kind(network: Record, weights: dict[str, Described]) -> None:

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,15 @@ def convert_confined(
         raise ValueError(f"{out} exists already; choose another folder")
     largest = 8 * _bytes(path) + (64 << 20)  # one file; half precision may become single
     limits = limits or Limits(seconds=600, memory=2 << 30, file_size=largest)
-    out.absolute().parent.mkdir(parents=True, exist_ok=True)
     precision = "half" if half else "whole"
-    return _run(limits, "convert", str(path), str(out.absolute()), precision)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Made here, so that nothing is left behind by a process that had to be ended.
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
+        written = Path(scratch).absolute() / "converted"
+        report = _run(limits, "convert", str(path), str(written), precision)
+        if report["state"] == "ready":
+            written.rename(out)
+    return report
 
 
 def _readable(path: Path) -> Path:

@@ -182,3 +182,93 @@ def test_any_header_gets_a_verdict(table, data, tmp_path_factory):
     file = tmp_path_factory.getbasetemp() / "header"
     file.write_bytes(hostile.header(json.dumps(table).encode() + b" " * 16, data))
     assert inspect(file)["state"] in VERDICTS
+
+
+# JSON that says nearly what our readers look for.
+WORDS = st.sampled_from(
+    [
+        *("stylegan2", "Prototype", "StyleAdapter", "CriticNetwork", "CompactNetwork", "LORA"),
+        *("StableDiffusionPipeline", "StyleDiffuserPipeline", "diffusers", "UNet2DConditionModel"),
+    ]
+)
+FIELDS = st.sampled_from(
+    [
+        *("kind", "_class_name", "generator", "tags", "widths", "size", "calibration", "features"),
+        *("layers", "factor", "z_dim", "c_dim", "w_dim", "img_resolution", "mapping_kwargs"),
+        *("synthesis_kwargs", "tokens", "token_dim", "num_ws", "inner_dims", "residuals", "unet"),
+        *("feature_channels", "peft_type", "lora_alpha", "alpha_pattern", "format", "components"),
+        *("name", "title", "params", "licences", "vae", "scheduler", "temperature", "bias"),
+    ]
+)
+TABLE = st.recursive(
+    WORDS | st.none() | st.integers(-1, 70) | st.floats() | st.just(2**70),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=6),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    kind=WORDS,
+    file=st.sampled_from(
+        ["config.json", "model_index.json", "adapter_config.json", "release.json"]
+    ),
+    table=st.dictionaries(FIELDS, TABLE, max_size=10),
+)
+def test_any_configuration_gets_a_verdict(kind, file, table, seeds, tmp_path_factory):
+    import json
+
+    text = json.dumps(
+        {"kind": kind, "_class_name": kind, "peft_type": "LORA", "format": 1, **table}
+    )
+    weights = seeds[2]  # a whole safetensors file
+    names = ("model", "diffusion_pytorch_model", "adapter_model")
+    content = {file: text.encode()} | {f"{name}.safetensors": weights for name in names}
+    zipped = tmp_path_factory.getbasetemp() / "folder.zip"
+    zipped.write_bytes(hostile.zipped(content))
+    assert inspect(zipped)["state"] in VERDICTS
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.integers()
+    | st.text(max_size=3)
+    | st.sampled_from([torch.zeros(2), torch.ones(3, 3)]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    *(
+                        "G_ema",
+                        "D",
+                        "g_ema",
+                        "d",
+                        "state_dict",
+                        "_modules",
+                        "_parameters",
+                        "mapping",
+                    ),
+                    *("convs.0.conv.weight", "conv1.conv.modulation.weight", "x.alpha", "fc0"),
+                    *("x.lora_A.weight", "x.lora_B.weight", "style.1.weight", "latent_avg"),
+                    "model.diffusion_model.input_blocks.0.0.weight",
+                ]
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(value=VALUES, attributes=VALUES)
+def test_any_pickled_data_gets_a_verdict(value, attributes, tmp_path_factory):
+    module = torch.nn.Identity()
+    module.__dict__.update(attributes if isinstance(attributes, dict) else {"x": attributes})
+    whole = {"G_ema": module} | (value if isinstance(value, dict) else {"D": value})
+    file = tmp_path_factory.getbasetemp() / "data.pkl"
+    for data in (whole, value):
+        file.write_bytes(pickle.dumps(data))
+        assert inspect(file)["state"] in VERDICTS
