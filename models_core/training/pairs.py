@@ -6,6 +6,7 @@ P = G(e(x)) is G's own nearest drawing of x, so what differs is just what G gets
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,6 +34,7 @@ class Pairs:
         share: of pairs made by the encoder; the others are made by label.
         file: keeps the encoder's w's for the next start.
         limit: how many of the first pictures take part.
+        truncation: the range that ψ of pairs by label is drawn from.
     """
 
     def __init__(
@@ -44,10 +46,15 @@ class Pairs:
         encoder: Encoder | None = None,
         share: float = 1.0,
         limit: int | None = None,
+        truncation: Sequence[float] = (0.6, 1.0),
     ) -> None:
         if not 0 <= share <= 1:
             raise ValueError(f"encoder_share must be 0 to 1, not {share}")
+        low, high = truncation
+        if not 0 <= low <= high:
+            raise ValueError(f"truncation must be [low, high] from 0 on, not {[low, high]}")
         self.prototype, self.tags, self.share = prototype, dataset.tags, share
+        self.low, self.high = low, high
         self.encoded = None if encoder is None else self._encode(encoder, dataset, file, limit)
 
     def _encode(
@@ -74,7 +81,7 @@ class Pairs:
     def ws(self, index: list[int], order: torch.Generator) -> Tensor:
         """w's [N, num_ws, w_dim] for the pictures of these numbers."""
         tags = [self.tags[i] for i in index]
-        psi = float(torch.rand(1, generator=order) * 0.4 + 0.6)
+        psi = float(torch.rand(1, generator=order) * (self.high - self.low) + self.low)
         ws = self.prototype.map(torch.randn(len(index), self.prototype.G.z_dim), tags, psi)
         if self.encoded is None:
             return ws

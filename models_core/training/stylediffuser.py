@@ -69,6 +69,7 @@ class StyleDiffuserTraining(ParametersState):
             encoder=encoder,
             share=recipe.get("encoder_share", 1.0),
             limit=recipe.get("limit"),
+            truncation=self.cfg.get("truncation", (0.6, 1.0)),
         )
         torch.manual_seed(self.cfg["seed"])
         self.lora = add_lora(self.unet, recipe["lora"])

@@ -16,7 +16,8 @@ RECIPES = Path(__file__).parents[3] / "models_core" / "recipes"
 TINY = {
     "autoencoder": {
         "network": {"image_size": 32, "channels": [8, 8, 16], "groups": 4},
-        "training": {"batch": 4, "patch": 16, "steps": 6, "warmup": 1, "save_every": 3},
+        "training": {"batch": 4, "patch": 16, "steps": 6, "warmup": 1, "save_every": 3}
+        | {"kl_from": 0.7, "precision": "fp32"},
     },
     "unet": {
         "text_encoder": {"width": 16, "layers": 1, "heads": 2},
@@ -34,15 +35,18 @@ TINY = {
         "training": {"batch": 4, "steps": 6, "warmup": 1, "save_every": 3, "sample_every": 6},
     },
     "stylediffuser": {
-        "lora": {"rank": 2, "alpha": 2},
-        "training": {"batch": 4, "steps": 6, "warmup": 1, "save_every": 3, "sample_every": 6},
+        "lora": {"rank": 2, "alpha": 2, "targets": ["to_q", "to_v", "conv1", "proj_in"]},
+        "training": {"batch": 4, "steps": 6, "warmup": 1, "save_every": 3, "sample_every": 6}
+        | {"train_base": False, "precision": "fp32"},
     },
 }
 
 
 def write_recipe(file: Path, model: str, **top) -> Path:
-    """The demo recipe of `model` with the tiny sizes of `TINY` and other places."""
+    """The demo recipe of `model` with the tiny sizes of `TINY` and other places, begun from
+    nothing."""
     table = tomllib.loads((RECIPES / f"toon-{model}.toml").read_text())
+    table.pop("init", None)
     for section, values in TINY[model].items():
         table[section].update(values)
     table.update(top)

@@ -10,6 +10,7 @@ from models_core.data.dataset import ImageFolder, to_tensor
 from models_core.enhancer.components import build_scheduler
 from models_core.training import autoencoder, lora, stylediffuser, unet
 from models_core.training.diffusion import ForwardProcess
+from models_core.training.pairs import Pairs
 from models_core.training.run import Run
 from models_core.training.stylediffuser import StyleDiffuserTraining
 from models_core.training.unet import UNetTraining
@@ -75,6 +76,8 @@ def test_pairs_come_from_the_encoder_where_there_is_one(chain, tmp_path):
     without = job.pairs.ws(index, order().manual_seed(1))
     torch.manual_seed(0)
     assert torch.equal(without, by_label.pairs.ws(index, order().manual_seed(1)))
+    with pytest.raises(ValueError, match="truncation must be"):
+        Pairs(job.prototype, ImageFolder(chain / "data"), tmp_path / "ws", truncation=[1.0, 0.5])
     encoder.shape = (2, 2)
     with pytest.raises(ValueError, match="train an encoder for this prototype"):
         StyleDiffuserTraining(Run(tmp_path / "other", recipe), encoder)
