@@ -129,9 +129,9 @@ def read_pairs(file: Path) -> dict[str, Pair]:
                 raise LoraError(f"{file} is of the kind {kind} ({key}); only plain LoRA is read")
         if not value.isfinite().all():
             raise LoraError(f"{file}: {key} is not finite")
-        if key.endswith(".alpha"):
+        if key.endswith(".alpha") and value.numel() == 1:
             pairs.setdefault(key.removesuffix(".alpha"), Pair()).alpha = float(value)
-        elif matched := PART.fullmatch(key):
+        elif (matched := PART.fullmatch(key)) and value.ndim >= 2:
             pair = pairs.setdefault(matched["layer"], Pair())
             if matched["part"] in ("A", "down"):
                 pair.down = value.float()
@@ -165,9 +165,12 @@ def stated_scaling(file: Path, metadata: Mapping[str, str]) -> Any:
         prefix = next(p for p in configs if layer.startswith(p))
         config = configs[prefix]
         value = config.get("lora_alpha", rank)
-        for pattern, own in (config.get("alpha_pattern") or {}).items():
-            if re.search(rf"(^|\.){pattern}$", layer):
+        # peft takes these names for patterns; a file's are not run, only compared.
+        for name, own in (config.get("alpha_pattern") or {}).items():
+            if f".{layer}".endswith(f".{name.removeprefix('^')}"):
                 value = own
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise LoraError(f"{file}: the alpha of {layer} is {value!r}, which is no number")
         # rsLoRA scales by alpha/√r where LoRA scales by alpha/r.
         return value * rank**0.5 if config.get("use_rslora") else float(value)
 

@@ -12,10 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from models_core.data.dataset import to_tensor
 from models_core.stylediffuser.pipeline import (
     Drawn,
     Preview,
@@ -250,8 +252,4 @@ def fused_tags(first: Sequence[str], second: Sequence[str], share: float) -> lis
 
 def to_picture(image: Image.Image) -> Tensor:
     """An RGB picture → [3, H, W] in [−1, 1]."""
-    import numpy as np
-
-    from models_core.data.dataset import to_tensor
-
     return to_tensor(np.asarray(image.convert("RGB"))[None])[0]

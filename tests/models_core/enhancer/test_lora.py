@@ -215,6 +215,40 @@ def test_other_kinds_and_broken_numbers_are_refused(tmp_path, key, value, said):
         fuse_loras(components(make_enhancer()), [(tmp_path / "other.safetensors", 1.0)])
 
 
+@pytest.mark.parametrize(
+    ("config", "alpha"),
+    [
+        ({"lora_alpha": 4.0, "use_rslora": True}, 4.0 * RANK**0.5),
+        ({"lora_alpha": 1.0, "alpha_pattern": {"proj_in": 3.0}}, None),
+    ],
+    ids=["rslora", "alpha_pattern"],
+)
+def test_alphas_are_read_as_peft_means_them(tmp_path, config, alpha):
+    enhancer, expected = make_enhancer(), make_enhancer()
+    peft(tmp_path, pairs(enhancer))
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    layer = enhancer.unet.get_submodule(LAYERS["unet"][2]).weight
+    fuse_loras(components(enhancer), [(tmp_path, 1.0)])
+    by_hand(expected, 1.0, alpha=alpha or 3.0)
+    held = expected.unet.get_submodule(LAYERS["unet"][2]).weight
+    assert torch.allclose(layer, held, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("state", "config", "said"),
+    [
+        ({"x.lora_A.weight": torch.ones(1)}, {}, "fits no layer.*x.lora_A.weight"),
+        ({"x.alpha": torch.ones(2)}, {}, "fits no layer.*x.alpha"),
+        ({"x.lora_A.weight": torch.ones(2, 2)}, {"lora_alpha": "all"}, "'all', which is no number"),
+    ],
+)
+def test_nonsense_is_an_error_in_words(tmp_path, state, config, said):
+    save_file(state, tmp_path / "adapter_model.safetensors")
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(LoraError, match=said):
+        fuse_loras(components(make_enhancer()), [(tmp_path, 1.0)])
+
+
 def test_a_trained_one_fused_into_its_base_is_the_merged_folder(chain):
     export = chain / "lora" / "export"
     fused = load_enhancer(chain / "unet" / "export", loras=[(export / "lora", 1.0)])
