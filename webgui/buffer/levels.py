@@ -41,12 +41,11 @@ def level(pool: Pool) -> Level:
 
 def available(pool: Pool) -> int:
     keys = _keys(pool)
-    counted = keys[:COUNTED].count()
-    if counted < COUNTED:
-        return counted
-    # The keys lie at random on their ring, so where the last one counted lies says how dense.
     last = keys[COUNTED - 1 : COUNTED].first()
-    return COUNTED if last is None else round(COUNTED * KEY_SPACE / max(last, 1))
+    if last is None:
+        return keys.count()
+    # The keys lie at random on their ring, so where the last one counted lies says how dense.
+    return round(COUNTED * KEY_SPACE / max(last, 1))
 
 
 def _keys(pool: Pool) -> QuerySet[Avatar, int]:
