@@ -30,14 +30,16 @@ def register(subparsers: Any) -> None:
     convert.set_defaults(run=run_convert)
 
     sample = group(subparsers, "sample").add_parser(
-        "stylegan2", help="a sheet of prototypes from a checkpoint folder"
+        "stylegan2", help="a sheet of prototypes from a generator's folder"
     )
-    sample.add_argument("folder", type=Path)
+    sample.add_argument("folder", type=Path, help="a checkpoint or prototype folder")
     sample.add_argument("--seeds", default="0-47", help="numbers and ranges, such as 0-47,99")
     sample.add_argument("--truncation", type=float, default=0.7, help="psi; 1 is none")
     sample.add_argument(
         "--tags", default="", help='traits of every picture, such as "pink hair, smiling"'
     )
+    sample.add_argument("--cutoff", type=int, help="layers to truncate, from the first (all)")
+    sample.add_argument("--tags-from", type=Path, help="dataset.json or release.json of its tags")
     sample.add_argument("--columns", type=int, default=12)
     sample.add_argument("--out", type=Path, default=Path("sheet.png"))
     sample.add_argument("--device", default="cpu")
@@ -72,16 +74,17 @@ def run_convert(args: argparse.Namespace) -> None:
 
 def run_sample(args: argparse.Namespace) -> None:
     from models_core.data.dataset import contact_sheet
-    from models_core.stylegan2 import checkpoint
-    from models_core.stylegan2.sample import draw, parse_seeds
+    from models_core.latent.space import LatentSpace
+    from models_core.stylegan2.sample import parse_seeds
 
     seeds = parse_seeds(args.seeds)
     asked = [tag.strip() for tag in args.tags.split(",") if tag.strip()]
     if args.columns < 1:
         raise ValueError(f"--columns must be at least 1, not {args.columns}")
-    about = checkpoint.describe(args.folder)
-    generator = checkpoint.load(args.folder, args.device)
-    pictures, _ = draw(generator, about, seeds, tags=asked, truncation=args.truncation)
+    space = LatentSpace.open(args.folder, args.device, args.tags_from)
+    if args.cutoff is not None and not 0 <= args.cutoff <= space.num_ws:
+        raise ValueError(f"--cutoff is from 0 to {space.num_ws} layers, not {args.cutoff}")
+    pictures = space.draw(space.from_seeds(seeds, asked, args.truncation, args.cutoff))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     contact_sheet(pictures, min(args.columns, len(pictures))).save(args.out)
     print(f"{len(pictures)} prototypes → {args.out}")

@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from models_core.__main__ import main
+from models_core.latent.space import LatentSpace
 from models_core.stylegan2 import checkpoint
-from models_core.stylegan2.sample import draw, parse_seeds
+from models_core.stylegan2.sample import parse_seeds
 from tests.models_core.stylegan2.conftest import CONFIG, RULES, TAGS
 
 
@@ -17,18 +18,17 @@ def folder(G, tmp_path):
 
 
 def test_a_seed_gives_its_picture_in_any_company(folder):
-    generator, about = checkpoint.load(folder), checkpoint.describe(folder)
-    many, tags = draw(generator, about, range(10), truncation=0.7, batch=4)
+    space = LatentSpace.open(folder)
+    many = space.draw(space.from_seeds(range(10), truncation=0.7), batch=4)
     assert many.shape == (10, 16, 16, 3)
-    alone, own = draw(generator, about, [7], truncation=0.7)
-    assert own == tags[7:8]
+    alone = space.draw(space.from_seeds([7], truncation=0.7))
+    assert space.traits([7]) == space.traits(range(10))[7:8]
     assert np.abs(alone[0].astype(int) - many[7]).max() <= 1
     assert not np.array_equal(many[0], many[1])
 
 
 def test_tags_are_drawn_by_frequency_and_rules_hold(folder):
-    generator, about = checkpoint.load(folder), checkpoint.describe(folder)
-    _, tags = draw(generator, about, range(200))
+    tags = LatentSpace.open(folder).traits(range(200))
     assert 50 < sum("pink hair" in row for row in tags) < 150
     bearded = [row for row in tags if "full beard" in row]
     assert 5 < len(bearded) < 60
@@ -36,16 +36,17 @@ def test_tags_are_drawn_by_frequency_and_rules_hold(folder):
 
 
 def test_asked_tags_are_on_every_picture(folder):
-    generator, about = checkpoint.load(folder), checkpoint.describe(folder)
-    pink, tags = draw(generator, about, range(6), tags=["pink hair"])
-    assert all("pink hair" in row for row in tags)
-    black, _ = draw(generator, about, range(6), tags=["black hair"])
+    space = LatentSpace.open(folder)
+    assert all("pink hair" in row for row in space.traits(range(6), ["pink hair"]))
+    pink, black = (
+        space.draw(space.from_seeds(range(6), [tag])) for tag in ("pink hair", "black hair")
+    )
     assert not np.array_equal(pink, black)
 
 
 def test_truncation_zero_draws_the_mean(folder):
-    generator, about = checkpoint.load(folder), checkpoint.describe(folder)
-    pictures, _ = draw(generator, about, range(4), truncation=0.0)
+    space = LatentSpace.open(folder)
+    pictures = space.draw(space.from_seeds(range(4), truncation=0.0))
     assert np.abs(pictures.astype(int) - pictures[0]).max() <= 1
 
 
@@ -66,6 +67,7 @@ def test_the_command_writes_a_sheet(folder, tmp_path, capsys):
         (["--seeds", "one"], "seeds are numbers and ranges"),
         (["--seeds", "7-3"], "the range 7-3 is empty"),
         (["--seeds", "0-99999"], "holds over 4096 seeds"),
+        (["--cutoff", "99"], "--cutoff is from 0 to 6 layers, not 99"),
         (["--columns", "0"], "--columns must be at least 1"),
     ],
 )

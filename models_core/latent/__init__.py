@@ -1,0 +1,1 @@
+"""Working in a generator's latent space: mixing, interpolation, projection, regions."""
