@@ -14,6 +14,8 @@ from typing import Any
 PACKAGES = ("stylediffuser", "torch", "diffusers", "accelerate", "numpy", "safetensors")
 LOOPS = {
     "stylegan2": "StyleGAN2, the prototype's generator and discriminator",
+    "encoder": "the encoder from pictures to a generator's w",
+    "style-encoder": "the masked style encoder of a generator",
     "autoencoder": "the enhancer's autoencoder",
     "unet": "the enhancer's UNet and text encoder",
     "stylediffuser": "the adapter and LoRA that join prototype and enhancer",

@@ -11,6 +11,8 @@ from models_core.commands import group
 
 LOOPS = {
     "stylegan2": "the prototype: StyleGAN2 on localized crops",
+    "encoder": "the encoder e: picture → w of a trained generator",
+    "style-encoder": "the masked style encoder: hair, eyes or any shape from another picture",
     "autoencoder": "the enhancer's VAE",
     "unet": "the enhancer's base UNet and text encoder",
     "lora": "one style for a base: Stable Diffusion without a prototype",
@@ -33,6 +35,6 @@ def run_training(args: argparse.Namespace) -> int:
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    loop = importlib.import_module(f"models_core.training.{args.loop}")
+    loop = importlib.import_module(f"models_core.training.{args.loop.replace('-', '_')}")
     loop.main(args.recipe, args.run_folder or args.folder, steps=args.steps)
     return 0

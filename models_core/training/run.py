@@ -176,7 +176,7 @@ def take_steps(
     processes.average_gradients(
         v for v in vars(job).values() if isinstance(v, torch.optim.Optimizer)
     )
-    loop = type(job).__module__.rpartition(".")[2]
+    loop = type(job).__module__.rpartition(".")[2].replace("_", "-")
     if processes.first:
         for warning in describe(run.folder, loop, run.recipe, job.step, last):
             print(f"warning: {warning}", file=sys.stderr)
