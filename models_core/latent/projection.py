@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models_core.latent.encoder import Space
+from models_core.latent.component import Space
 from models_core.latent.likeness import Likeness
 from models_core.latent.space import LatentSpace
 

@@ -42,7 +42,10 @@ class LatentSpace:
 
     @classmethod
     def open(
-        cls, folder: Path, device: torch.device | str = "cpu", tags_from: Path | None = None
+        cls,
+        folder: Path | str,
+        device: torch.device | str = "cpu",
+        tags_from: Path | None = None,
     ) -> LatentSpace:
         """A checkpoint folder, a run's `export`, or the `pipeline/prototype` of a release.
 

@@ -10,24 +10,12 @@ masked region of the result is then used (`masks.paste`).
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models_core.latent.encoder import (
-    BATCH,
-    EncoderConfig,
-    Trunk,
-    check_sizes,
-    load_weights,
-    read_component,
-    write_component,
-)
-from models_core.latent.space import LatentSpace
-
-KIND = "stylegan2-style-encoder"
+from models_core.latent.component import Component, EncoderConfig
+from models_core.latent.encoder import BATCH, Trunk
 
 
 class StyleEncoderNetwork(nn.Module):
@@ -61,28 +49,11 @@ class StyleEncoderNetwork(nn.Module):
         return ws + self.std * self.head(joined).view_as(ws)
 
 
-class StyleEncoder:
+class StyleEncoder(Component):
     """A trained masked style encoder, ready to be asked."""
 
-    def __init__(
-        self, network: StyleEncoderNetwork, generator: str, device: torch.device | str = "cpu"
-    ) -> None:
-        self.device = torch.device(device)
-        self.network = network.to(self.device).eval().requires_grad_(False)
-        self.generator, self.config = generator, network.config
-
-    @classmethod
-    def from_folder(cls, folder: Path, device: torch.device | str = "cpu") -> StyleEncoder:
-        config, state, raw = read_component(Path(folder), KIND)
-        network = StyleEncoderNetwork(config)
-        load_weights(network, state, Path(folder))
-        return cls(network, raw.get("generator", ""), device)
-
-    def save(self, folder: Path, dtype: torch.dtype = torch.float16) -> None:
-        write_component(folder, KIND, self.network, self.config, self.generator, dtype)
-
-    def check(self, space: LatentSpace) -> None:
-        check_sizes(self.config, space)
+    KIND = "stylegan2-style-encoder"
+    NETWORK = StyleEncoderNetwork
 
     @torch.no_grad()
     def mix(self, ws: Tensor, pictures: Tensor, masks: Tensor) -> Tensor:

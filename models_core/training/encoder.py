@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from models_core.data.dataset import ImageFolder, contact_sheet, to_pixels, to_tensor
-from models_core.latent.encoder import Encoder, EncoderConfig, EncoderNetwork
+from models_core.latent.component import EncoderConfig
+from models_core.latent.encoder import Encoder, EncoderNetwork
 from models_core.latent.likeness import Likeness, open_judge
 from models_core.latent.space import LatentSpace
 from models_core.training.autoencoder import learning_rate, psnr
@@ -68,17 +69,21 @@ class OwnSamples:
         return w.mean(dim=0), w.std(dim=0).clamp(min=1e-3)
 
 
-class EncoderTraining(PartsState):
-    def __init__(self, run: Run, space: LatentSpace, data: ImageFolder, held: ImageFolder) -> None:
+class LatentTraining(PartsState):
+    """What the trainings of both encoders share: a frozen generator, data, and the optimizer."""
+
+    def __init__(
+        self, run: Run, space: LatentSpace, data: ImageFolder, network: Any, mixing: float
+    ) -> None:
+        """`network` is the class of what is trained, made of an `EncoderConfig`."""
         self.run, self.cfg, self.space = run, run.recipe["training"], space
-        self.own = OwnSamples(space, data, self.cfg["mixing"])
+        self.own = OwnSamples(space, data, mixing)
         self.pixels = data.pixels("crop", space.resolution)
-        self.held_out = to_tensor(held.pixels("crop", space.resolution)[:HELD_OUT]).to(run.device)
         judge = open_judge(run.recipe.get("judge"))
         self.likeness = Likeness(judge, self.cfg.get("judge_weight", 1.0)).to(run.device)
         config = encoder_config(space, run.recipe["network"])
         torch.manual_seed(self.cfg["seed"])
-        self.model = EncoderNetwork(config).to(run.device)
+        self.model = network(config).to(run.device)
         state = run.load()
         if state is None and "init" in run.recipe:
             start_from(self.model, Path(run.recipe["init"]))
@@ -91,18 +96,39 @@ class EncoderTraining(PartsState):
         )
         self.restore(state)
 
-    def take_step(self) -> dict[str, float]:
+    def real(self, count: int, order: torch.Generator) -> Tensor:
+        """Random real crops [count, 3, R, R]."""
+        index = batch_indices(len(self.pixels), count, order).sort().values
+        return to_tensor(self.pixels[index.numpy()]).to(self.run.device)
+
+    def optimize(self, loss: Tensor) -> float:
+        """One step down `loss`; returns the learning rate."""
         cfg = self.cfg
-        order = seed_step(cfg["seed"], self.step)
         rate = learning_rate(self.step, cfg["steps"], cfg["lr"], cfg["warmup"])
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        update_average(self.average, self.model, average_decay(self.step, cfg["ema"]))
+        self.step += 1
+        return rate
+
+
+class EncoderTraining(LatentTraining):
+    def __init__(self, run: Run, space: LatentSpace, data: ImageFolder, held: ImageFolder) -> None:
+        super().__init__(run, space, data, EncoderNetwork, run.recipe["training"]["mixing"])
+        self.held_out = to_tensor(held.pixels("crop", space.resolution)[:HELD_OUT]).to(run.device)
+
+    def take_step(self) -> dict[str, float]:
+        cfg = self.cfg
+        order = seed_step(cfg["seed"], self.step)
         refining = self.step >= cfg["refine_from"]
         n = cfg["batch"] // 2 if refining else cfg["batch"]
         ws, x = self.own.draw(n, order)
         if refining:
-            index = batch_indices(len(self.pixels), cfg["batch"] - n, order).sort().values
-            x = torch.cat([x, to_tensor(self.pixels[index.numpy()]).to(x)])
+            x = torch.cat([x, self.real(cfg["batch"] - n, order)])
         found = self.model(x.contiguous(memory_format=torch.channels_last))
         w_loss = ((found[:n] - ws) / self.model.std).square().mean()
         loss, out = cfg["w_weight"] * w_loss, {"w_loss": w_loss.item()}
@@ -111,13 +137,7 @@ class EncoderTraining(PartsState):
             spread = ((found - found.mean(dim=1, keepdim=True)) / self.model.std)[n:]
             loss = loss + likeness.mean() + cfg["spread_weight"] * spread.square().mean()
             out |= {"own": likeness[:n].mean().item(), "real": likeness[n:].mean().item()}
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        update_average(self.average, self.model, average_decay(self.step, cfg["ema"]))
-        self.step += 1
-        return {**out, "lr": rate}
+        return {**out, "lr": self.optimize(loss)}
 
     def export(self, folder: Path) -> None:
         """The averaged encoder, as `Encoder.from_folder` reads it."""

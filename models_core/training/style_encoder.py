@@ -18,16 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models_core.data.dataset import ImageFolder, contact_sheet, to_pixels, to_tensor
-from models_core.latent.likeness import Likeness, open_judge, pixel_error
+from models_core.data.dataset import ImageFolder, contact_sheet, to_pixels
+from models_core.latent.likeness import pixel_error
 from models_core.latent.masks import closed, paste
 from models_core.latent.space import LatentSpace
 from models_core.latent.style import StyleEncoder, StyleEncoderNetwork
-from models_core.training.autoencoder import learning_rate
-from models_core.training.encoder import OwnSamples, encoder_config
-from models_core.training.initial import start_from
-from models_core.training.run import Run, batch_indices, seed_step, take_steps, update_average
-from models_core.training.state import PartsState, average_decay
+from models_core.training.encoder import LatentTraining
+from models_core.training.run import Run, batch_indices, seed_step, take_steps
 
 CHANGED = 0.3  # of a drawing's strongest change, from which on a pixel is one that the tag changed
 FAINT = 0.05  # and at least this much, in units of the pictures' range
@@ -43,29 +40,10 @@ def ellipses(count: int, size: int) -> Tensor:
     return inside.float()
 
 
-class StyleEncoderTraining(PartsState):
+class StyleEncoderTraining(LatentTraining):
     def __init__(self, run: Run, space: LatentSpace, data: ImageFolder) -> None:
-        self.run, self.cfg, self.space = run, run.recipe["training"], space
-        self.own = OwnSamples(space, data, mixing=0.0)
+        super().__init__(run, space, data, StyleEncoderNetwork, mixing=0.0)
         self.groups = groups_of(data) if space.generator.c_dim else []
-        self.pixels = data.pixels("crop", space.resolution)
-        self.likeness = Likeness(
-            open_judge(run.recipe.get("judge")), self.cfg.get("judge_weight", 1.0)
-        ).to(run.device)
-        torch.manual_seed(self.cfg["seed"])
-        config = encoder_config(space, run.recipe["network"])
-        self.model = StyleEncoderNetwork(config).to(run.device)
-        state = run.load()
-        if state is None and "init" in run.recipe:
-            start_from(self.model, Path(run.recipe["init"]))
-        mean, std = self.own.spread(self.cfg["seed"])
-        self.model.mean.copy_(mean)
-        self.model.std.copy_(std)
-        self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=self.cfg["lr"], betas=(0.9, 0.99), weight_decay=1e-4
-        )
-        self.restore(state)
 
     @torch.no_grad()
     def examples(self, count: int, order: torch.Generator) -> tuple[Tensor, ...]:
@@ -103,29 +81,21 @@ class StyleEncoderTraining(PartsState):
     def _sources(self, c: Tensor, order: torch.Generator) -> Tensor:
         """Pictures to take any shape from: half own samples, half real crops."""
         real = len(c) // 2
-        index = batch_indices(len(self.pixels), real, order).sort().values
+        crops = self.real(real, order)
         drawn = self._draw(torch.randn(len(c) - real, self.space.generator.z_dim), c[real:])
-        return torch.cat([to_tensor(self.pixels[index.numpy()]).to(drawn), drawn])
+        return torch.cat([crops, drawn])
 
     def take_step(self) -> dict[str, float]:
         cfg = self.cfg
         order = seed_step(cfg["seed"], self.step)
-        rate = learning_rate(self.step, cfg["steps"], cfg["lr"], cfg["warmup"])
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         ws, x, source, mask, goal = self.examples(cfg["batch"], order)
         drawn = self.space.synthesize(self.model(ws, source, mask))
         inside = pixel_error(drawn, goal, mask).mean()
         outside = pixel_error(drawn, x, 1 - mask).mean()
         features = self.likeness.features(drawn, mask * goal + (1 - mask) * x).mean()
-        self.optimizer.zero_grad(set_to_none=True)
-        (inside + cfg["outside_weight"] * outside + features).backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        update_average(self.average, self.model, average_decay(self.step, cfg["ema"]))
-        self.step += 1
         out = {"inside": inside.item(), "outside": outside.item(), "features": features.item()}
-        return {**out, "lr": rate}
+        loss = inside + cfg["outside_weight"] * outside + features
+        return {**out, "lr": self.optimize(loss)}
 
     def export(self, folder: Path) -> None:
         """The averaged network, as `StyleEncoder.from_folder` reads it."""

@@ -10,7 +10,8 @@ from PIL import Image
 from models_core.data.build import build
 from models_core.data.dataset import ImageFolder
 from models_core.data.recipe import Recipe
-from models_core.latent.encoder import Encoder, EncoderConfig, EncoderNetwork
+from models_core.latent.component import EncoderConfig
+from models_core.latent.encoder import Encoder, EncoderNetwork
 from models_core.latent.space import LatentSpace
 from models_core.latent.style import StyleEncoder, StyleEncoderNetwork
 from models_core.stylegan2 import Generator, checkpoint

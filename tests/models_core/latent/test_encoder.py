@@ -10,7 +10,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from models_core.data.dataset import ImageFolder, to_tensor
-from models_core.latent.encoder import Encoder, EncoderConfig, EncoderError, EncoderNetwork
+from models_core.latent.component import EncoderConfig, EncoderError
+from models_core.latent.encoder import Encoder, EncoderNetwork
 from models_core.latent.space import LatentSpace
 from models_core.latent.style import StyleEncoder
 from tests.models_core.latent.conftest import SIZE, sizes
