@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from models_core.critic.critic import BENIGN, Calibration, Critic
 from models_core.critic.examples import disturbed, to_input
 from models_core.critic.harm import Frame, harm, visible
+from models_core.critic.parts import PART_FAULTS
 
 REAL_SHARE = 0.97  # of held-out real images, how many must be benign
 
@@ -71,6 +72,7 @@ def report(critic: Critic, images: Tensor, strengths: Tensor, labels: list[str])
     scores = critic.calibration(critic.logits(images)).numpy()
     strength, names = strengths.numpy(), np.array(labels)
     faulty = strength > 0
+    small = np.isin(names, list(PART_FAULTS)) & (strength >= 0.3) & (strength < 0.7)
     bins = np.clip((strength * 5).astype(int), 0, 4)
     return {
         "images": len(scores),
@@ -87,6 +89,8 @@ def report(critic: Critic, images: Tensor, strengths: Tensor, labels: list[str])
             for b in range(5)
         },
         "auc_half_or_worse": _auc(scores[~faulty], scores[strength >= 0.5]),
+        # Small faults of middling strength in one part: the hardest that a person minds.
+        "auc_parts": _auc(scores[~faulty], scores[small]) if small.any() else None,
     }
 
 

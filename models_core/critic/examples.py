@@ -14,6 +14,7 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
+from models_core.critic.faults import FAULTS
 from models_core.critic.harm import NAMES, Frame, fault_map, harm, visible
 from models_core.critic.parts import PART_FAULTS, part_map
 from models_core.data.dataset import ImageFolder
@@ -145,8 +146,10 @@ def real_images(recipe: Mapping[str, Any], split: str) -> list[Frame]:
 
 
 def made_faults(recipe: Mapping[str, Any]) -> list[str]:
-    """The faults to make: those the recipe names in `faults`, or all."""
-    names = list(recipe.get("faults", NAMES))
+    """The faults to make: those the recipe names in `faults`, or all; those of parts only where it
+    says what the parts are.
+    """
+    names = list(recipe.get("faults", NAMES if recipe.get("parts") else FAULTS))
     if unknown := [name for name in names if name not in NAMES]:
         raise ValueError(f"no fault {unknown[0]!r}; there are {', '.join(NAMES)}")
     return names

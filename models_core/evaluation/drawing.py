@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from models_core.commands import CommandError
 from models_core.evaluation.recipe import Comparison, Row
 from models_core.releases.bundle import Bundle
 from models_core.releases.traits import Traits
@@ -97,7 +98,7 @@ def draw_row(row: Row, comparison: Comparison, folder: Path, device: str, thread
         process.join()
         raise
     if process.exitcode:
-        raise RuntimeError(
+        raise CommandError(
             f"drawing {row.name} failed (exit code {process.exitcode}): see what it wrote above; "
             "the same command goes on where it stopped"
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from models_core.critic.critic import Critic
+from models_core.data.dataset import to_tensor
 from models_core.metrics.benign import benign_rate
 from models_core.metrics.features import Extractor, digest
 from models_core.metrics.frechet import frechet_distance
@@ -108,8 +109,6 @@ class Measures:
         )
 
     def _scores(self, images: np.ndarray, progress: Callable[[int, int], None]) -> list[float]:
-        from models_core.data.dataset import to_tensor
-
         scores: list[float] = []
         for start in range(0, len(images), 64):
             scores += self.critic(to_tensor(images[start : start + 64]))

@@ -14,7 +14,14 @@ from models_core.data.dataset import contact_sheet
 from models_core.evaluation.bars import bars
 from models_core.evaluation.drawing import Speed
 from models_core.evaluation.measuring import Figures
-from models_core.evaluation.recipe import REAL, STABLE_DIFFUSION, STYLEDIFFUSER, STYLEGAN2, Row
+from models_core.evaluation.recipe import (
+    REAL,
+    STABLE_DIFFUSION,
+    STYLEDIFFUSER,
+    STYLEGAN2,
+    WHOLE,
+    Row,
+)
 
 TITLES = {
     REAL: "real pictures (the floor)",
@@ -180,7 +187,7 @@ def _title(row: Row) -> str:
     title = TITLES[row.model]
     if row.steps:
         title += f", {row.steps} steps"
-    if row.model == STYLEDIFFUSER and row.name.count("-") > 1:
+    if row.model == STYLEDIFFUSER and row.conditioning != WHOLE:
         title += f", {row.conditioning}"
     return title
 

@@ -27,9 +27,9 @@ from models_core.critic.network import CriticNetwork
 from models_core.data.dataset import ImageFolder, Kind
 
 SIZE = 64
-WIDTHS = (32, 64, 96)
+WIDTHS = (16, 32, 64)
 BATCH = 64
-STEPS = 1200
+STEPS = 1000
 RATE = 3e-3
 Progress = Callable[[int, int], None]
 

@@ -9,8 +9,16 @@ from PIL import Image
 
 from models_core.__main__ import main
 from models_core.critic.critic import Critic
-from models_core.critic.examples import Examples, Shares, read_snapshots, real_images
+from models_core.critic.examples import (
+    Examples,
+    Shares,
+    made_faults,
+    read_snapshots,
+    real_images,
+)
+from models_core.critic.faults import FAULTS
 from models_core.critic.harm import Frame
+from models_core.critic.parts import PART_FAULTS
 from models_core.critic.train import train
 from models_core.training.run import Run
 
@@ -23,6 +31,7 @@ def test_a_trained_critic_prefers_real_art(recipe, tmp_path, capsys):
     assert report["real_benign"] >= 0.7
     assert report["auc_half_or_worse"] > 0.6
     assert report["spearman"] > 0.1
+    assert 0 <= report["auc_parts"] <= 1
     assert list(report["spearman_by_fault"]) == [
         "blur",
         "noise",
@@ -110,6 +119,12 @@ def test_sheets_of_snapshots_are_cut_and_used(recipe, tmp_path, monkeypatch):
     assert (places[1::3] == 1).all(), "nothing is wrong anywhere in a real one"
     worst = places[2::3].amin(dim=(1, 2))
     assert torch.allclose(worst, wanted[2::3], atol=0.2), "a fault is somewhere"
+
+
+def test_faults_of_parts_are_made_where_the_parts_are_known():
+    assert made_faults({}) == list(FAULTS)
+    assert made_faults({"parts": ["eyes"]}) == [*FAULTS, *PART_FAULTS]
+    assert made_faults({"faults": ["specks"]}) == ["specks"]
 
 
 def test_unknown_tag_groups_are_refused(recipe):
