@@ -29,7 +29,7 @@ from models_core.data.dataset import ImageFolder, Kind
 SIZE = 64
 WIDTHS = (16, 32, 64)
 BATCH = 64
-STEPS = 1000
+STEPS = 2000
 RATE = 3e-3
 Progress = Callable[[int, int], None]
 
@@ -41,12 +41,13 @@ class TagReader(nn.Module):
         super().__init__()
         self.groups = {name: list(tags) for name, tags in groups.items()}
         self.trunk = CriticNetwork(SIZE, WIDTHS)
-        self.head = nn.Linear(2 * WIDTHS[-1], sum(len(tags) for tags in self.groups.values()))
+        # From every place apart: pink hair is not pink clothes.
+        inputs = WIDTHS[-1] * self.trunk.cells**2
+        self.head = nn.Linear(inputs, sum(len(tags) for tags in self.groups.values()))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        features = self.trunk.features(x)
-        pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], dim=1)
-        return list(self.head(pooled).split([len(tags) for tags in self.groups.values()], dim=1))
+        features = self.trunk.features(x).flatten(1)
+        return list(self.head(features).split([len(tags) for tags in self.groups.values()], dim=1))
 
     @torch.inference_mode()
     def read(self, images: np.ndarray) -> list[dict[str, str]]:
