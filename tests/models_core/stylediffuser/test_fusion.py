@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from models_core.latent.encoder import Encoder, EncoderConfig, EncoderNetwork
 from models_core.stylediffuser.fusion import Fusion, Subject, fused_tags, slerp
 from models_core.stylediffuser.pipeline import Aborted, Sampling
 from tests.models_core.stylediffuser.test_pipeline import pixels
@@ -109,3 +110,12 @@ def test_tags_of_a_fusion_are_the_nearers_or_the_common_ones():
     assert fused_tags(first, second, 0.2) == first
     assert fused_tags(first, second, 0.8) == second
     assert fused_tags(first, second, 0.5) == ["smiling"]
+
+
+def test_a_trained_encoders_class_serves_as_it_is(fusion):
+    G = fusion.pipeline.prototype.G
+    config = EncoderConfig(G.img_resolution, G.num_ws, G.w_dim, widths=(8, 16), hidden=8)
+    fusion.encoder = Encoder(EncoderNetwork(config), generator="")
+    picture = torch.rand(3, 40, 40, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    (drawn,) = fusion.fuse(Subject(picture=picture), TWO).images
+    assert drawn.size == (32, 32)
