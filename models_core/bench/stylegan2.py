@@ -16,8 +16,6 @@ from models_core.bench.cases import Case
 from models_core.stylegan2 import Generator
 from models_core.stylegan2.recipe import Recipe
 from models_core.stylegan2.runs import generator_config
-from models_core.training.run import Run
-from models_core.training.stylegan2 import StyleGAN2Training
 
 TITLE = "StyleGAN2"
 # The demo's network, and one four times as large a side with as many maps at its smallest.
@@ -115,8 +113,11 @@ def _recipe(size: int, options: dict[str, Any]) -> dict[str, Any]:
     return {"data": "", "network": network(size), "training": training}
 
 
-def _job(recipe: dict[str, Any]) -> StyleGAN2Training:
-    """A training whose data is 64 pictures of noise."""
+def _job(recipe: dict[str, Any]) -> Any:
+    """A `StyleGAN2Training` whose data is 64 pictures of noise."""
+    from models_core.training.run import Run
+    from models_core.training.stylegan2 import StyleGAN2Training
+
     size = recipe["network"]["img_resolution"]
     pixels = np.random.default_rng(0).integers(0, 256, (64, size, size, 3), np.uint8)
 

@@ -21,8 +21,9 @@ HEAD = """\
 
 Written by `make bench-models` (`python -m models_core bench`); {json} holds every single
 measurement. Variants of a case were measured by turns, each in a process of its own; figures are
-medians. Compare within a case: ratios hold on a busy machine, absolute figures are of the machine
-and moment named.
+medians, and *ready in* is what loading, building and the first turn took, compilation included.
+Compare within a case: ratios hold on a busy machine, absolute figures are of the machine and moment
+named.
 """
 
 
