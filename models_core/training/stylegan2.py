@@ -314,4 +314,9 @@ def main(recipe: Path, folder: Path, steps: int | None = None) -> None:
     measured = checked.metrics.every > 0
     steered = checked.augmentation.mode == "ada" and checked.augmentation.heuristic == "r_v"
     validation = ImageFolder(data, "validation") if measured or steered else None
+    if validation is not None and len(validation) < (needed := 2 if measured else 1):
+        raise ValueError(
+            f"{validation.folder} holds {len(validation)} pictures, but "
+            f"{'metrics' if measured else 'the heuristic r_v'} needs {needed} at the very least"
+        )
     train(Run(folder, recipe), dataset, validation, steps=steps)

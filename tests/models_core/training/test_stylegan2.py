@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -149,6 +150,23 @@ def test_a_recipe_s_faults_are_all_told_and_nothing_is_written(recipe, tmp_path,
     recipe.write_text(text.replace("rate =", "lr ="))
     assert main(["train", "stylegan2", str(recipe), "--run", str(tmp_path / "run")]) == 2
     assert "not a multiple of network.mbstd_group" in capsys.readouterr().err
+
+
+def test_held_out_pictures_must_be_there_where_needed(recipe, data, tmp_path, capsys):
+    """Told before the first step, not at the first measurement."""
+    empty = tmp_path / "data"
+    shutil.copytree(data, empty)
+    (empty / "validation" / "metadata.jsonl").write_text("")
+    text = recipe.read_text().replace(str(data), str(empty))
+    for extra, what in (
+        ("[metrics]\nevery = 5\n", "metrics"),
+        (ADA.format(heuristic="r_v"), "r_v"),
+    ):
+        recipe.write_text(text + extra)
+        assert main(["train", "stylegan2", str(recipe), "--run", str(tmp_path / "run")]) == 2
+        told = capsys.readouterr().err
+        assert "holds 0 pictures" in told and what in told
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_shipped_recipe_is_a_recipe():
