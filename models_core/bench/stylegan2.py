@@ -37,7 +37,7 @@ def cases() -> list[Case]:
     training: dict[str, dict[str, Any]] = {
         "contiguous": {"layout": "contiguous"},
         "channels_last": {},
-        "channels_last, compiled": {"compile": True},
+        "channels_last, compiled": {"compiled": True},
         "channels_last, bf16": {"precision": "bf16"},
         "channels_last, ADA with p = 0.5": {"p": 0.5},
     }
@@ -84,7 +84,11 @@ def prepare_sampling(size: int, batch: int, layout: str, compiled: bool) -> Call
 
 
 def prepare_training(
-    size: int, layout: str = "channels_last", p: float = 0.0, **options: Any
+    size: int,
+    layout: str = "channels_last",
+    p: float = 0.0,
+    compiled: bool = False,
+    **options: Any,
 ) -> Callable[[], float]:
     """Steps of the real training on noise; R1 is counted by its share of one step in 16."""
     recipe = _recipe(size, options)
@@ -93,6 +97,8 @@ def prepare_training(
     job = _job(recipe)
     for net in (job.G, job.D):
         net.to(memory_format=LAYOUTS[layout])
+    if compiled:
+        job.synthesis, job.judge = torch.compile(job.synthesis), torch.compile(job.judge)
     interval, n = job.cfg["r1_interval"], job.n
 
     def seconds_of(step: int) -> float:

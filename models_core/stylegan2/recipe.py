@@ -52,7 +52,6 @@ class Training(Table):
     ema_kimg: float = Field(default=10, ge=0)
     ema_rampup: float = Field(default=0.05, gt=0)
     precision: Literal["fp32", "bf16"] = "fp32"
-    compile: bool = False
     log_every: int = Field(default=50, ge=1)
     save_every: int = Field(default=250, ge=1)
     sample_every: int = Field(default=250, ge=1)

@@ -90,10 +90,9 @@ class StyleGAN2Training:
         self.pl_mean = torch.zeros([], device=run.device)
         if state is not None:
             self._restore(state)
-        # The penalties differentiate twice, which compiled networks cannot: they stay as written.
+        # All but the penalties go through these, so that they may be compiled (models_core/bench):
+        # a compiled network cannot be differentiated twice.
         self.synthesis, self.judge = self.G.synthesis, self.D
-        if self.cfg["compile"]:
-            self.synthesis, self.judge = torch.compile(self.synthesis), torch.compile(self.judge)
 
     def _placed(self, network: nn.Module) -> Any:
         # channels_last: as fast or faster in every measured training (docs/benchmarks.md).
