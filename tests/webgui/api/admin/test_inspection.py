@@ -16,6 +16,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from generator_worker.contract import INGEST_QUEUE
 from tests.webgui.api.admin.uploading import Tus
 from tests.webgui.api.asking import problem_of
 from tests.webgui.making import make_release
@@ -149,7 +150,7 @@ def test_one_at_a_time_and_then_the_next(tus: Tus, monkeypatch, sent: list) -> N
     with monkeypatch.context() as patch:
         patch.setattr(inspection, "_ask", asked)
         assert inspection.inspect(one.pk) == "unsupported"
-    assert sent == [("registry.inspect", {"checkpoint_id": str(two.pk)}, "server")]
+    assert sent == [("registry.inspect", {"checkpoint_id": str(two.pk)}, INGEST_QUEUE)]
     assert inspection.inspect(two.pk) == "unsupported"
     assert inspection.inspect(two.pk) is None  # a bell rung twice
     assert tus.report(first)["state"] == tus.report(second)["state"] == "unsupported"

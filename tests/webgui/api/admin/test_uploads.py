@@ -14,6 +14,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from generator_worker.contract import INGEST_QUEUE
 from tests.webgui.api.admin.uploading import UPLOADS, Tus, sum_of
 from tests.webgui.api.asking import problem_of
 from webgui.registry import digests, uploads
@@ -59,7 +60,7 @@ def test_in_two_pieces(tus: Tus, staff: Any, sent: list) -> None:
     assert report["sha256"] == hashlib.sha256(DATA).hexdigest()
     assert (report["state"], report["size"]) == ("inspecting", len(DATA))
     assert (report["name"], report["uploaded_by"]) == ("a nice hat.safetensors", staff.username)
-    assert sent == [("registry.inspect", {"checkpoint_id": report["id"]}, "server")]
+    assert sent == [("registry.inspect", {"checkpoint_id": report["id"]}, INGEST_QUEUE)]
     # Who missed the last answer asks, and is told the same.
     assert tus.head(url)["Checkpoint"] == last["Checkpoint"]
     assert Checkpoint.objects.get().original.read_bytes() == DATA
