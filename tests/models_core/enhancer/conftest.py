@@ -28,7 +28,8 @@ TINY = {
             "head_dim": 8,
             "groups": 4,
         },
-        "training": {"batch": 4, "steps": 6, "warmup": 1, "save_every": 3, "sample_every": 6},
+        "training": {"batch": 4, "steps": 6, "warmup": 1, "save_every": 3, "sample_every": 6}
+        | {"precision": "fp32"},
     },
     "lora": {
         "lora": {"rank": 2, "alpha": 4},

@@ -160,7 +160,7 @@ def test_the_cosine_schedule_destroys_more_slowly_and_others_are_refused():
 def test_bf16_trains_in_float32_weights_and_comes_near_the_same_loss(chain, tmp_path):
     recipe = chain / "unet.toml"
     half = tmp_path / "half.toml"
-    half.write_text(recipe.read_text().replace("[training]", '[training]\nprecision = "bf16"'))
+    half.write_text(recipe.read_text().replace("fp32", "bf16"))
     exact = UNetTraining(Run(tmp_path / "exact", recipe)).take_step()["loss"]
     job = UNetTraining(Run(tmp_path / "half", half))
     assert job.take_step()["loss"] == pytest.approx(exact, rel=0.02)
