@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,14 @@ class ForwardProcess:
         alpha = self._alpha(t)
         return alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
 
+    def denoising_loss(
+        self, z: Tensor, order: torch.Generator, predict: Callable[[Tensor, Tensor], Tensor]
+    ) -> Tensor:
+        """The loss of z [N, C, H, W] at timesteps drawn uniformly; `predict(z_t, t)` is a UNet."""
+        noise = torch.randn_like(z)
+        t = torch.randint(self.steps, (len(z),), generator=order)
+        return self.loss(predict(self.add_noise(z, noise, t), t), self.target(z, noise, t), t)
+
     def loss(self, predicted: Tensor, target: Tensor, t: Tensor) -> Tensor:
         """E[w_t ‖target − predicted‖²]."""
         error = F.mse_loss(predicted.float(), target, reduction="none").mean(dim=(1, 2, 3))
@@ -83,12 +91,6 @@ def encode_latents(vae: AutoencoderKL, pixels: Tensor) -> Tensor:
     """Images [N, 3, H, W] in [−1, 1] → scaled latents (the posterior's mode)."""
     z = vae.encode(pixels.contiguous(memory_format=torch.channels_last)).latent_dist.mode()
     return z * vae.config.scaling_factor
-
-
-@torch.no_grad()
-def decode_latents(vae: AutoencoderKL, z: Tensor) -> Tensor:
-    """Scaled latents → images [N, 3, H, W] in about [−1, 1]."""
-    return vae.decode(z / vae.config.scaling_factor).sample
 
 
 def cached_latents(

@@ -7,6 +7,7 @@ stand still. The general model needs no crops: its recipe may ask for whole pict
 from __future__ import annotations
 
 import copy
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -45,10 +46,7 @@ class LoraTraining(ParametersState):
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         z, captions = self.sources.batch(self.cfg, order)
-        noise = torch.randn_like(z)
-        t = torch.randint(self.process.steps, (len(z),), generator=order)
-        predicted = self._predict(self.process.add_noise(z, noise, t), t, captions)
-        loss = self.process.loss(predicted, self.process.target(z, noise, t), t)
+        loss = self.process.denoising_loss(z, order, partial(self._predict, captions))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
@@ -57,7 +55,7 @@ class LoraTraining(ParametersState):
         self.step += 1
         return {"loss": loss.item(), "lr": rate}
 
-    def _predict(self, z_t: Tensor, t: Tensor, captions: list[str]) -> Tensor:
+    def _predict(self, captions: list[str], z_t: Tensor, t: Tensor) -> Tensor:
         with torch.no_grad():
             hidden = encode_text(self.base.tokenizer, self.base.text_encoder, captions)
         with autocast(self.cfg):

@@ -7,12 +7,14 @@ guidance (Ho 2022).
 from __future__ import annotations
 
 import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from torch import Tensor
 
 from models_core.data.dataset import contact_sheet, to_pixels
 from models_core.enhancer.checkpoint import Enhancer
@@ -62,12 +64,7 @@ class UNetTraining(PartsState):
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         z, captions = self.sources.batch(self.cfg, order)
-        noise = torch.randn_like(z)
-        t = torch.randint(self.process.steps, (len(z),), generator=order)
-        with autocast(self.cfg):
-            hidden = encode_text(self.tokenizer, self.text_encoder, captions)
-            predicted = self.unet(self.process.add_noise(z, noise, t), t, hidden).sample
-        loss = self.process.loss(predicted, self.process.target(z, noise, t), t)
+        loss = self.process.denoising_loss(z, order, partial(self._predict, captions))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -75,6 +72,11 @@ class UNetTraining(PartsState):
         update_average(self.average, self.model, average_decay(self.step, self.cfg["ema"]))
         self.step += 1
         return {"loss": loss.item(), "lr": rate}
+
+    def _predict(self, captions: list[str], z_t: Tensor, t: Tensor) -> Tensor:
+        with autocast(self.cfg):
+            hidden = encode_text(self.tokenizer, self.text_encoder, captions)
+            return self.unet(z_t, t, hidden).sample
 
     def averaged(self) -> Enhancer:
         """The components with averaged weights."""
