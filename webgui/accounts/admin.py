@@ -7,7 +7,8 @@ from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from .models import StaffToken
+from . import audit
+from .models import AuditEntry, StaffToken
 
 
 @admin.register(StaffToken)
@@ -35,9 +36,40 @@ class StaffTokenAdmin(admin.ModelAdmin):
             obj.save(update_fields=["name"])
             return
         token = obj.make()
+        audit.record(request.user, "token.made", obj, owner=str(obj.user), name=obj.name)
         self.message_user(request, f"The token, shown only now: {token}", level=messages.WARNING)
 
     @admin.action(description="Revoke selected tokens", permissions=["change"])
     def revoke(self, request: HttpRequest, tokens: QuerySet[StaffToken]) -> None:
-        count = sum(token.revoke() for token in tokens)
-        self.message_user(request, f"{count} revoked.")
+        revoked = [token for token in tokens if token.revoke()]
+        for token in revoked:
+            audit.record(request.user, "token.revoked", token)
+        self.message_user(request, f"{len(revoked)} revoked.")
+
+    def delete_model(self, request: HttpRequest, obj: StaffToken) -> None:
+        audit.record(request.user, "token.deleted", obj)
+        obj.delete()
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[StaffToken]) -> None:
+        for token in queryset:
+            self.delete_model(request, token)
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(admin.ModelAdmin):
+    """Read only: nobody corrects the book."""
+
+    list_display = ["at", "actor", "token", "act", "target", "label"]
+    list_filter = ["act", "actor"]
+    search_fields = ["actor", "act", "target", "label"]
+    date_hierarchy = "at"
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

@@ -1,4 +1,4 @@
-"""Keys with which an administrator's programs act."""
+"""Keys with which an administrator's programs act, and the book of what was done."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import secrets
 from datetime import timedelta
 
 from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -72,3 +73,30 @@ class StaffToken(models.Model):
 
 def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+class AuditEntry(models.Model):
+    """One act of an administrator. Written by `audit.record`, never changed or deleted."""
+
+    at = models.DateTimeField(default=timezone.now, editable=False)
+    # Names as they were then: they say who it was when the user or the target is no more.
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    actor = models.CharField(max_length=150)
+    token = models.CharField(max_length=HEAD, blank=True)  # the head of the one it was done with
+    act = models.CharField(max_length=60)
+    target = models.CharField(max_length=255)
+    label = models.CharField(max_length=255, blank=True)
+    details = models.JSONField(default=dict, encoder=DjangoJSONEncoder)
+
+    class Meta:
+        ordering = ["-at", "-pk"]
+        verbose_name_plural = "audit entries"
+        indexes = [
+            models.Index(fields=["target", "-at"], name="audit_of_target"),
+            models.Index(fields=["-at", "-id"], name="audit_latest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.actor}: {self.act} {self.target}"

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
+
+from webgui.accounts import audit
 
 from .levels import level
 from .models import Avatar, Batch, Pool, Ticket
@@ -36,6 +39,16 @@ class PoolAdmin(admin.ModelAdmin):
     def save_model(self, request: Any, obj: Pool, form: Any, change: bool) -> None:
         before = Pool.objects.select_related("release").get(pk=obj.pk).release if change else None
         save_pool(obj, before)
+        changes = {name: str(form.cleaned_data.get(name)) for name in form.changed_data}
+        audit.record(request.user, "pool.edited" if change else "pool.created", obj, **changes)
+
+    def delete_model(self, request: Any, obj: Pool) -> None:
+        audit.record(request.user, "pool.deleted", obj)
+        obj.delete()
+
+    def delete_queryset(self, request: Any, queryset: QuerySet[Pool]) -> None:
+        for pool in queryset:
+            self.delete_model(request, pool)
 
     @admin.display
     def available(self, pool: Pool) -> int:

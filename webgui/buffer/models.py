@@ -52,6 +52,9 @@ class Pool(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def natural_key(self) -> tuple[str]:
+        return (self.slug,)
+
     @property
     def pause(self) -> float:
         """Seconds until orders are tried again after failures; 0 when nothing is wrong."""

@@ -31,6 +31,9 @@ class Worker(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def natural_key(self) -> tuple[str]:
+        return (self.name,)
+
     @property
     def alive(self) -> bool:
         return self.last_seen >= silent_since()

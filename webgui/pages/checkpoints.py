@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
+from webgui.accounts import audit
 from webgui.problems import Problem
 from webgui.registry import checkpoints
 from webgui.registry.models import Checkpoint, Upload
@@ -54,11 +55,12 @@ def report(request: HttpRequest, checkpoint_id: UUID) -> HttpResponse:
         raise Http404 from None
     if request.method != "POST":
         return _report(request, checkpoint)
+    actor = audit.actor_of(request)
     try:
         if request.POST.get("act") == "delete":
-            checkpoints.delete(checkpoint)
+            checkpoints.delete(checkpoint, actor)
             return redirect("checkpoints")
-        checkpoints.inspect_again(checkpoint, request.POST.get("kind", "")[:40])
+        checkpoints.inspect_again(checkpoint, actor, request.POST.get("kind", "")[:40])
     except Problem as problem:
         return _report(request, checkpoints.find(checkpoint_id), problem)
     return redirect("checkpoint", checkpoint_id)

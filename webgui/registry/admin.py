@@ -4,6 +4,8 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from webgui.accounts import audit
+
 from . import loading
 from .models import Checkpoint, Release
 
@@ -21,11 +23,12 @@ class ReleaseAdmin(admin.ModelAdmin):
         return release.digest[:12]
 
     def delete_model(self, request: HttpRequest, obj: Release) -> None:
+        audit.record(request.user, "release.deleted", obj)
         loading.forget(obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Release]) -> None:
         for release in queryset:
-            loading.forget(release)
+            self.delete_model(request, release)
 
     def has_add_permission(self, request: object) -> bool:
         return False  # a release comes with its files: uploaded, or by `manage.py load_release`

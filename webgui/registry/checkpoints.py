@@ -8,6 +8,8 @@ from uuid import UUID
 
 from django.db import transaction
 
+from webgui.accounts import audit
+
 from . import doorbell, storage, uploads
 from .models import Checkpoint, Release
 from .problems import NoSuchCheckpoint, NotNow
@@ -24,18 +26,21 @@ def find(checkpoint_id: UUID) -> Checkpoint:
     return checkpoint
 
 
-def inspect_again(checkpoint: Checkpoint, kind: str = "") -> Checkpoint:
+def inspect_again(checkpoint: Checkpoint, actor: audit.Actor, kind: str = "") -> Checkpoint:
     """Another inspection of a file that was refused, perhaps with a word on what it is."""
     refused = Checkpoint.objects.filter(pk=checkpoint.pk, state__in=LOOKED_AT_AGAIN)
-    begun = refused.update(
-        state=State.INSPECTING,
-        kind_wanted=kind,
-        reason="",
-        report={},
-        attempts=0,
-        inspect_deadline=None,
-        settled_at=None,
-    )
+    with transaction.atomic():
+        begun = refused.update(
+            state=State.INSPECTING,
+            kind_wanted=kind,
+            reason="",
+            report={},
+            attempts=0,
+            inspect_deadline=None,
+            settled_at=None,
+        )
+        if begun:
+            audit.record(actor, "checkpoint.inspected_again", checkpoint, kind=kind)
     if not begun:
         checkpoint.refresh_from_db(fields=["state"])
         raise NotNow(
@@ -46,7 +51,7 @@ def inspect_again(checkpoint: Checkpoint, kind: str = "") -> Checkpoint:
     return find(checkpoint.pk)
 
 
-def delete(checkpoint: Checkpoint) -> None:
+def delete(checkpoint: Checkpoint, actor: audit.Actor) -> None:
     """Remove a checkpoint with its files; one that a release is made of stays."""
     with transaction.atomic():
         row = Checkpoint.objects.select_for_update().filter(pk=checkpoint.pk).first()
@@ -57,6 +62,7 @@ def delete(checkpoint: Checkpoint) -> None:
         if releases := used_by([row])[row.pk]:
             names = ", ".join(release.title for release in releases)
             raise NotNow(f"Releases are made of it: {names}.")
+        audit.record(actor, "checkpoint.deleted", row, state=row.state, sha256=row.sha256)
         half_done = list(row.uploads.all()) if row.state == State.UPLOADING else []
         if not half_done:
             row.delete()

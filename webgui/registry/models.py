@@ -53,6 +53,9 @@ class Release(models.Model):
     def __str__(self) -> str:
         return f"{self.title} ({self.digest[:12]})"
 
+    def natural_key(self) -> tuple[str]:
+        return (self.digest,)
+
     @property
     def tag_groups(self) -> dict[str, dict[str, float]]:
         """Tags by group with their frequency: {"mouth": {"smiling": 0.3, …}, …}.

@@ -22,6 +22,8 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Sum
 from django.utils import timezone
 
+from webgui.accounts import audit
+
 from . import digests, doorbell
 from .models import Checkpoint, Upload
 from .problems import BadUpload, ChecksumMismatch, DiskFull, FileTooLarge, NoSuchUpload
@@ -94,6 +96,8 @@ def finish(upload: Upload) -> Upload:
     try:
         with transaction.atomic():
             won = mine.update(state=State.INSPECTING, sha256=sha256)
+            if won:
+                _note(checkpoint, sha256)
     except IntegrityError:
         _join(upload, Checkpoint.objects.get(sha256=sha256))
     else:
@@ -101,6 +105,11 @@ def finish(upload: Upload) -> Upload:
             doorbell.ring_inspection(checkpoint.pk)
     digests.forget(upload.pk)
     return find(upload.pk)
+
+
+def _note(checkpoint: Checkpoint, sha256: str) -> None:
+    actor = checkpoint.uploaded_by or "a deleted user"
+    audit.record(actor, "checkpoint.uploaded", checkpoint, sha256=sha256, size=checkpoint.size)
 
 
 def end(upload: Upload) -> None:

@@ -9,6 +9,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from webgui.accounts import audit
 from webgui.registry import checkpoints
 from webgui.registry.models import Checkpoint
 
@@ -50,7 +51,7 @@ class CheckpointView(StaffResource):
         responses={204: None, **problems(401, 403, 404, 409)},
     )
     def delete(self, request: Request, checkpoint_id: UUID) -> Response:
-        checkpoints.delete(checkpoints.find(checkpoint_id))
+        checkpoints.delete(checkpoints.find(checkpoint_id), audit.actor_of(request))
         return Response(status=204)
 
 
@@ -66,7 +67,8 @@ class InspectView(StaffResource):
         wanted = InspectSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
         checkpoint = checkpoints.find(checkpoint_id)
-        checkpoint = checkpoints.inspect_again(checkpoint, wanted.validated_data["kind"])
+        kind = wanted.validated_data["kind"]
+        checkpoint = checkpoints.inspect_again(checkpoint, audit.actor_of(request), kind)
         return Response(_report(checkpoint), status=202)
 
 

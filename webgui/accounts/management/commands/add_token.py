@@ -3,6 +3,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from webgui.accounts import audit
 from webgui.accounts.models import StaffToken
 
 
@@ -24,4 +25,7 @@ class Command(BaseCommand):
             raise CommandError(f"{user} is no active administrator (staff); tokens are for them.")
         if len(options["name"]) > 100:
             raise CommandError("--name may have at most 100 characters.")
-        self.stdout.write(StaffToken(user=user, name=options["name"]).make())
+        row = StaffToken(user=user, name=options["name"])
+        token = row.make()
+        audit.record(audit.COMMAND_LINE, "token.made", row, owner=str(user), name=row.name)
+        self.stdout.write(token)

@@ -5,6 +5,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.validators import validate_slug
 
+from webgui.accounts import audit
 from webgui.buffer.provision import point_pool
 from webgui.registry.loading import BadBundle, activate, load_bundle
 
@@ -31,6 +32,8 @@ class Command(BaseCommand):
             release, new = load_bundle(options["folder"])
         except BadBundle as error:
             raise CommandError(str(error)) from error
+        if new:
+            audit.record(audit.COMMAND_LINE, "release.loaded", release)
         self.stdout.write(f"Release {release}: {'loaded' if new else 'known already'}.")
         if options["pool"]:
             self._point_pool(release, options)
