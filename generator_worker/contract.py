@@ -8,14 +8,16 @@ free of torch, Celery and Django. Version rule: a reader accepts its own major v
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 CONTRACT = 1
 
-# Celery queue names. A worker also listens on `worker_queue(name)` for what is meant for it alone.
+# Celery queue names. A worker also listens on `live_queue(name)` and then `worker_queue(name)`, for
+# what is meant for it alone.
 GENERATE_QUEUE = "generate"
 SERVER_QUEUE = "server"
 # Apart from the server's other work: what is taken in takes long, a heartbeat must be read soon.
@@ -24,6 +26,8 @@ INGEST_QUEUE = "ingest"
 # Celery task names: the sender of a message imports nothing of the receiver.
 GENERATE_BATCH = "generator_worker.generate_batch"
 BATCH_RECEIVED = "generator_worker.batch_received"
+SET_DUTY = "generator_worker.set_duty"
+FORGIVE_RELEASE = "generator_worker.forgive_release"
 BATCH_DELIVERED = "buffer.batch_delivered"
 BATCH_PROGRESS = "buffer.batch_progress"
 BATCH_FAILED = "buffer.batch_failed"
@@ -44,6 +48,9 @@ MAX_BATCH = 512
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}\.png$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+Kind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 
 
 class ContractError(ValueError):
@@ -55,8 +62,13 @@ class UnknownContract(ContractError):
 
 
 def worker_queue(worker: str) -> str:
-    """The queue that only this worker consumes."""
+    """The queue that only this worker consumes: orders and receipts."""
     return f"worker.{worker}"
+
+
+def live_queue(worker: str) -> str:
+    """What somebody waits for, and word of its duty: read before `worker_queue`."""
+    return f"worker.{worker}.live"
 
 
 class Wire(BaseModel):
@@ -129,6 +141,10 @@ class BatchFailed(Wire):
     worker: Name
     attempt: int = Field(default=1, ge=1)
     reason: str = Field(max_length=2000)
+    kind: Kind = Field(default="other", description="the reason's class, such as `faulty-release`")
+    elsewhere: bool = Field(
+        default=False, description="the worker is to blame: another may well carry the order out"
+    )
     drawn: int = Field(
         default=0, ge=0, le=MAX_BATCH, description="images drawn, though none was worth keeping"
     )
@@ -140,16 +156,85 @@ class BatchReceipt(Wire):
     batch_id: UUID
 
 
+class Duty(StrEnum):
+    """What the server wants of a worker. It sends orders to those that work, and to no other."""
+
+    WORKING = "working"
+    DRAINING = "draining"  # finishes what it has, takes nothing new
+    MAINTENANCE = "maintenance"  # hands back what it has not begun
+
+
+class SetDuty(Wire):
+    """Server → worker, by `live_queue`. The worker remembers it, and says it in its heartbeat."""
+
+    duty: Duty
+
+
+class ForgiveRelease(Wire):
+    """Server → worker, by `live_queue`: try this release again, though it was faulty here."""
+
+    release_digest: Sha256
+
+
+class State(StrEnum):
+    """What a worker is at."""
+
+    STARTING = "starting"
+    REFUSING = "refusing"  # a finding of level `failure` says why; it looks again by itself
+    IDLE = "idle"
+    BUSY = "busy"
+    DRAINED = "drained"  # told to drain, and everything it had is delivered
+
+
+class Finding(BaseModel):
+    """What a worker found out about one thing it needs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    check: str = Field(max_length=40)
+    level: Literal["ok", "warning", "failure"]
+    detail: str = Field(max_length=500)
+    advice: str = Field(default="", max_length=500, description="what to do about it")
+
+
+class FaultyRelease(BaseModel):
+    """A release that failed on a worker so often that orders for it are refused there."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    release_digest: Sha256
+    reason: str = Field(max_length=500)
+    failures: int = Field(ge=1)
+    since: AwareDatetime
+
+
 class Heartbeat(Wire):
     """Worker → server, every ten seconds."""
 
     worker: Name
     software: str
     device: str
-    memory_bytes: int = Field(ge=0)
+    memory_bytes: int = Field(ge=0, description="the device's, or the host's where there is no GPU")
     loaded: tuple[Sha256, ...] = ()
-    outbox: int = Field(default=0, ge=0)
-    images_per_minute: float = Field(default=0, ge=0)
+    outbox: int = Field(default=0, ge=0, description="batches made and not receipted")
+    images_per_minute: float = Field(default=0, ge=0, description="of the last batch")
+    duty: Duty = Duty.WORKING
+    state: State = State.IDLE
+    findings: tuple[Finding, ...] = Field(default=(), max_length=30)
+    faulty: tuple[FaultyRelease, ...] = Field(default=(), max_length=100)
+    speeds: dict[Sha256, Amount] = Field(
+        default={}, max_length=100, description="release: images drawn a second"
+    )
+    clock: AwareDatetime | None = Field(default=None, description="the worker's, as it sent this")
+    started: AwareDatetime | None = Field(default=None, description="the counts below began here")
+    batches: int = Field(default=0, ge=0, description="made since the start")
+    images: int = Field(default=0, ge=0, description="kept since the start")
+    failures: dict[Kind, Count] = Field(
+        default={}, max_length=100, description="kind of refusal or fault: how often since start"
+    )
+    resident_bytes: int = Field(default=0, ge=0, description="main process and child together")
+    gpu: str = Field(default="", max_length=200, description="empty where there is none")
+    gpu_use: float | None = Field(default=None, ge=0, le=1)
+    gpu_memory_used_bytes: int | None = Field(default=None, ge=0)
+    disk_free_bytes: int | None = Field(default=None, ge=0, description="where the outbox lies")
 
 
 class ManifestImage(BaseModel):
