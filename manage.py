@@ -1,19 +1,7 @@
 #!/usr/bin/env python
 """The command line of the server: `python manage.py help` lists what it can do."""
 
-import os
-import sys
-
-
-def main() -> None:
-    if sys.argv[1:2] == ["demo"]:
-        # Database, keys, logs: for their owner's eyes only. Before the settings make the home.
-        os.umask(0o077)
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webgui.config.settings")
-    from django.core.management import execute_from_command_line
-
-    execute_from_command_line(sys.argv)
-
+from webgui.__main__ import main
 
 if __name__ == "__main__":
     main()

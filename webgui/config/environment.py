@@ -1,4 +1,8 @@
-"""Reading settings from the environment: every name starts with STYLEDIFFUSER_."""
+"""Reading settings from the environment: every name starts with STYLEDIFFUSER_.
+
+Where NAME is not set, NAME_FILE may name a file that holds its value: container engines hand
+secrets over like that, and what is in the environment is easily shown.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,16 @@ PREFIX = "STYLEDIFFUSER_"
 
 
 def text(name: str, default: str = "") -> str:
-    return os.environ.get(PREFIX + name, "").strip() or default
+    return os.environ.get(PREFIX + name, "").strip() or _from_file(name) or default
+
+
+def _from_file(name: str) -> str:
+    variable = f"{PREFIX}{name}_FILE"
+    path = os.environ.get(variable, "").strip()
+    try:
+        return Path(path).read_text().strip() if path else ""
+    except OSError as error:
+        raise ImproperlyConfigured(f"{variable}={path!r}: {error.strerror}.") from error
 
 
 def flag(name: str, default: bool = False) -> bool:

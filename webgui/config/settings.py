@@ -11,11 +11,13 @@ from generator_worker import contract
 
 from . import environment as env
 
-BASE_DIR = Path(__file__).resolve().parents[2]
+PACKAGE = Path(__file__).resolve().parents[1]
+BASE_DIR = PACKAGE.parent
 VERSION = "0.1.0"
 
 # --- where things live -------------------------------------------------------------------------
-HOME = env.folder("HOME", BASE_DIR / "var")
+# Beside manage.py; of an installed package, in the folder it is started from.
+HOME = env.folder("HOME", (BASE_DIR if (BASE_DIR / "manage.py").exists() else Path()) / "var")
 # The folder that workers see over SFTP; quarantine and media lie outside it on purpose.
 SFTP_ROOT = env.folder("SFTP_ROOT", HOME / "sftp")
 MEDIA_ROOT = env.folder("MEDIA_ROOT", HOME / "media")
@@ -103,7 +105,7 @@ ASGI_APPLICATION = "webgui.config.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [PACKAGE / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -162,7 +164,7 @@ if CACHE_URL:
 
 # --- static files ------------------------------------------------------------------------------
 STATIC_URL = "/static/"
-STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_DIRS = [PACKAGE / "static"]
 # With STATIC_ROOT (and `collectstatic` into it) names carry a hash and are cached for ever;
 # without it files are served straight from where they lie, which needs no step before starting.
 STATIC_ROOT = env.text("STATIC_ROOT") or None

@@ -120,7 +120,7 @@ def broker(plan: Plan) -> Service:
 
 def sftp(plan: Plan) -> Service:
     fd = plan.sftp.fileno()
-    argv = [sys.executable, "manage.py", "run_sftp", "--fd", str(fd)]
+    argv = [sys.executable, "-m", "webgui", "run_sftp", "--fd", str(fd)]
     return Service("the SFTP server", argv, plan.server_env, plan.log("sftp"), fds=(fd,))
 
 

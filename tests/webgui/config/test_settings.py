@@ -64,6 +64,19 @@ def test_a_bad_setting_is_named(monkeypatch, read, value: str) -> None:
         read("X", 1)
 
 
+def test_a_secret_may_come_in_a_file(monkeypatch, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("from the file\n")
+    monkeypatch.delenv("STYLEDIFFUSER_X", raising=False)
+    monkeypatch.setenv("STYLEDIFFUSER_X_FILE", str(tmp_path / "secret"))
+    assert environment.text("X", "default") == "from the file"
+    monkeypatch.setenv("STYLEDIFFUSER_X", "said outright")
+    assert environment.text("X", "default") == "said outright"
+    monkeypatch.delenv("STYLEDIFFUSER_X")
+    monkeypatch.setenv("STYLEDIFFUSER_X_FILE", str(tmp_path / "nowhere"))
+    with pytest.raises(ImproperlyConfigured, match=r"STYLEDIFFUSER_X_FILE.*No such file"):
+        environment.text("X", "default")
+
+
 def test_a_number_has_a_least(monkeypatch) -> None:
     monkeypatch.setenv("STYLEDIFFUSER_X", "0")
     with pytest.raises(ImproperlyConfigured, match="1 or more"):
