@@ -12,7 +12,15 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 CONTRACT = 1
 
@@ -28,10 +36,16 @@ GENERATE_BATCH = "generator_worker.generate_batch"
 BATCH_RECEIVED = "generator_worker.batch_received"
 SET_DUTY = "generator_worker.set_duty"
 FORGIVE_RELEASE = "generator_worker.forgive_release"
+RUN_JOB = "generator_worker.run_job"
+JOB_RECEIVED = "generator_worker.job_received"
+CANCEL_JOB = "generator_worker.cancel_job"
 BATCH_DELIVERED = "buffer.batch_delivered"
 BATCH_PROGRESS = "buffer.batch_progress"
 BATCH_FAILED = "buffer.batch_failed"
 HEARTBEAT = "fleet.heartbeat"
+JOB_PROGRESS = "studio.job_progress"
+JOB_FAILED = "studio.job_failed"
+JOB_DELIVERED = "studio.job_delivered"
 
 # Seconds until the broker hands out an unacknowledged message again. Every application on one
 # broker must use the same: the shortest wins.
@@ -43,13 +57,18 @@ LOOK_GRID = 16
 MIN_DISTANCE = 12.0
 
 MANIFEST_NAME = "manifest.json"
+JOB_FOLDER = "job-"
 MAX_BATCH = 512
+MAX_PREVIEW = 64
+# Two pictures of which no pixel differs by more, of 255, are the same but for rounding.
+ROUNDING = 1
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}\.png$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
+Tag = Annotated[str, StringConstraints(min_length=1, max_length=60)]
 Kind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 
 
@@ -69,6 +88,17 @@ def worker_queue(worker: str) -> str:
 def live_queue(worker: str) -> str:
     """What somebody waits for, and word of its duty: read before `worker_queue`."""
     return f"worker.{worker}.live"
+
+
+def cancel_queue(worker: str) -> str:
+    """Jobs called off. The worker looks here itself while it runs one: in any other queue such
+    word would wait behind the very job."""
+    return f"worker.{worker}.cancel"
+
+
+def job_folder(job_id: UUID) -> str:
+    """What a job brings is delivered under this name; a batch under its bare id."""
+    return f"{JOB_FOLDER}{job_id}"
 
 
 class Wire(BaseModel):
@@ -249,7 +279,7 @@ class ManifestImage(BaseModel):
     seed: int = Field(ge=0, lt=2**53)
     score: float = Field(ge=0, le=1)
     safety: float = Field(ge=0, le=1, description="probability of being unsafe")
-    tags: tuple[Annotated[str, StringConstraints(min_length=1, max_length=60)], ...] = ()
+    tags: tuple[Tag, ...] = ()
 
 
 class Manifest(Wire):
@@ -262,6 +292,120 @@ class Manifest(Wire):
     created: datetime
     params: dict[str, Any] = {}
     images: tuple[ManifestImage, ...] = Field(max_length=MAX_BATCH)
+
+
+class RunJob(Wire):
+    """Server → worker, by `live_queue`: do this now, somebody waits for it.
+
+    `params` depend on the kind; a preview's are `PreviewParams`.
+    """
+
+    job_id: UUID
+    attempt: int = Field(default=1, ge=1)
+    kind: Kind
+    release_digest: Sha256
+    params: dict[str, Any] = {}
+
+
+class CancelJob(Wire):
+    """Server → worker, by `cancel_queue`: nobody wants it any more."""
+
+    job_id: UUID
+
+
+class JobProgress(Wire):
+    """Worker → server, about once a second: `step` of `of` are done; what is at hand."""
+
+    job_id: UUID
+    worker: Name
+    step: int = Field(ge=0)
+    of: int = Field(ge=1)
+    note: str = Field(default="", max_length=200)
+
+    @model_validator(mode="after")
+    def _within(self) -> Self:
+        if self.step > self.of:
+            raise ValueError(f"step {self.step} of {self.of}")
+        return self
+
+
+class JobFailed(Wire):
+    """Worker → server: this attempt came to nothing here, and why."""
+
+    job_id: UUID
+    worker: Name
+    attempt: int = Field(default=1, ge=1)
+    reason: str = Field(max_length=2000)
+    kind: Kind = Field(default="other", description="the reason's class, as in `BatchFailed`")
+
+
+class JobDelivered(Wire):
+    """Worker → server: `inbox/new/<job_folder>/` is whole."""
+
+    job_id: UUID
+    worker: Name
+    count: int = Field(ge=0, le=MAX_BATCH)
+    bytes: int = Field(ge=0)
+
+
+class JobReceipt(Wire):
+    """Server → worker: the job is settled, one way or another; the outbox may forget it."""
+
+    job_id: UUID
+
+
+class PreviewParams(BaseModel):
+    """`RunJob.params` of kind `preview`: what to draw, the same for every release."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**53)], ...] = Field(
+        min_length=1, max_length=MAX_PREVIEW
+    )
+    tags: tuple[Tag, ...] = ()
+
+
+class PartEffect(BaseModel):
+    """What one part of a release does to its pictures, by drawing some with it off."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    part: str = Field(max_length=200, description="`adapter`, or a LoRA's name")
+    kind: Literal["adapter", "lora"]
+    largest: int = Field(ge=0, le=255, description="difference of any pixel's red, green or blue")
+    mean: float = Field(ge=0, le=255)
+
+    @property
+    def changes_nothing(self) -> bool:
+        return self.largest <= ROUNDING
+
+
+class PreviewReport(BaseModel):
+    """`JobManifest.report` of kind `preview`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    device: str = Field(max_length=200)
+    load_seconds: Amount
+    first_seconds: Amount = Field(description="of the first image, which warms things up")
+    seconds_per_image: Amount = Field(description="of the others; of the first if it is alone")
+    peak_memory_bytes: int = Field(ge=0, description="of the GPU, or of the process without one")
+    min_score: float = Field(ge=0, le=1, description="benign from here on, by this release")
+    benign: int = Field(ge=0, le=MAX_PREVIEW)
+    kept: int = Field(ge=0, le=MAX_PREVIEW, description="what a batch would have kept of them")
+    curation: str = Field(default="", max_length=500, description="why not the others")
+    parts: tuple[PartEffect, ...] = Field(default=(), max_length=100)
+
+
+class JobManifest(Wire):
+    """`manifest.json` of what one job brings."""
+
+    job_id: UUID
+    kind: Kind
+    release_digest: Sha256
+    worker: Name
+    software: str
+    created: datetime
+    params: dict[str, Any] = {}
+    images: tuple[ManifestImage, ...] = Field(max_length=MAX_BATCH)
+    report: dict[str, Any] = Field(default={}, description="what else there is to tell, by kind")
 
 
 class ReleaseComponent(BaseModel):
