@@ -293,6 +293,11 @@ class Manifest(Wire):
     params: dict[str, Any] = {}
     images: tuple[ManifestImage, ...] = Field(max_length=MAX_BATCH)
 
+    @property
+    def folder(self) -> str:
+        """The name it is delivered under."""
+        return str(self.batch_id)
+
 
 class RunJob(Wire):
     """Server → worker, by `live_queue`: do this now, somebody waits for it.
@@ -406,6 +411,10 @@ class JobManifest(Wire):
     params: dict[str, Any] = {}
     images: tuple[ManifestImage, ...] = Field(max_length=MAX_BATCH)
     report: dict[str, Any] = Field(default={}, description="what else there is to tell, by kind")
+
+    @property
+    def folder(self) -> str:
+        return job_folder(self.job_id)
 
 
 class ReleaseComponent(BaseModel):

@@ -18,16 +18,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 from uuid import UUID
 
 from django.conf import settings
 from django.utils import timezone
 
-from generator_worker.contract import MANIFEST_NAME, ContractError, Manifest, ManifestImage
+from generator_worker.contract import (
+    MANIFEST_NAME,
+    ContractError,
+    JobManifest,
+    Manifest,
+    ManifestImage,
+)
 
 MAX_MANIFEST_BYTES = 2 * 1024 * 1024
 MAX_IMAGE_BYTES = 8 * 1024 * 1024
 REASON_NAME = "REASON.txt"
+AnyManifest = TypeVar("AnyManifest", Manifest, JobManifest)
 log = logging.getLogger(__name__)
 
 
@@ -62,26 +70,26 @@ def waiting_names() -> list[str]:
 
 @dataclass(frozen=True)
 class Delivery:
-    """One delivered batch folder, locked for this process."""
+    """One delivered folder, of a batch or a job, locked for this process."""
 
-    batch_id: UUID
+    name: str
     handle: int
 
-    def read_manifest(self) -> Manifest:
+    def read_manifest(self, kind: type[AnyManifest]) -> AnyManifest:
         data = self._read(MANIFEST_NAME, MAX_MANIFEST_BYTES)
         try:
             parsed = json.loads(data)
         except (ValueError, RecursionError) as error:
             raise Refused(f"{MANIFEST_NAME} is not JSON: {error}") from error
         try:
-            manifest = Manifest.read(parsed)
+            manifest = kind.read(parsed)
         except ContractError as error:
             raise Refused(str(error)) from error
-        if manifest.batch_id != self.batch_id:
-            raise Refused(f"{MANIFEST_NAME} is of batch {manifest.batch_id}, not of this folder.")
+        if manifest.folder != self.name:
+            raise Refused(f"{MANIFEST_NAME} is of {manifest.folder}, not of this folder.")
         return manifest
 
-    def check_names(self, manifest: Manifest) -> None:
+    def check_names(self, manifest: Manifest | JobManifest) -> None:
         """The folder holds what the manifest lists, each once, and nothing else."""
         listed = [image.file for image in manifest.images]
         if len(set(listed)) < len(listed):
@@ -120,12 +128,13 @@ class Delivery:
 
 
 @contextmanager
-def open_delivery(batch_id: UUID) -> Iterator[Delivery]:
-    """The batch's folder, locked: the kernel lets go of the lock even if we are killed.
+def open_delivery(name: UUID | str) -> Iterator[Delivery]:
+    """What was delivered under this name (a batch's is its id), locked: the kernel lets go of the
+    lock even if we are killed.
 
     Raises Vanished, Busy, or Refused where it is no folder.
     """
-    path = new_folder() / str(batch_id)
+    path = new_folder() / str(name)
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         handle = os.open(path, flags)
@@ -142,7 +151,7 @@ def open_delivery(batch_id: UUID) -> Iterator[Delivery]:
             raise Busy from error
         if not _is_still(path, handle):
             raise Vanished
-        yield Delivery(batch_id, handle)
+        yield Delivery(str(name), handle)
     finally:
         os.close(handle)
 
@@ -155,18 +164,18 @@ def _is_still(path: Path, handle: int) -> bool:
         return False
 
 
-def holds(batch_id: UUID) -> bool:
-    """Whether something of this batch lies in the inbox."""
-    return os.path.lexists(new_folder() / str(batch_id))
+def holds(name: UUID | str) -> bool:
+    """Whether something of this name lies in the inbox."""
+    return os.path.lexists(new_folder() / str(name))
 
 
-def remove(batch_id: UUID) -> None:
+def remove(name: UUID | str) -> None:
     try:
-        shutil.rmtree(new_folder() / str(batch_id))
+        shutil.rmtree(new_folder() / str(name))
     except FileNotFoundError:
         pass  # somebody else did
     except OSError as error:
-        log.warning("Batch %s cannot be removed from the inbox: %s", batch_id, error)
+        log.warning("Delivery %s cannot be removed from the inbox: %s", name, error)
 
 
 def quarantine(name: str, reason: str) -> Path | None:

@@ -18,7 +18,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from generator_worker.contract import Manifest
+from generator_worker.contract import JOB_FOLDER, Manifest
 from webgui.fleet.hearsay import clean
 
 from . import inbox, likeness, orders, replenish, tickets
@@ -60,9 +60,14 @@ def ingest(batch_id: UUID, worker: str = "") -> Outcome:
 
 
 def sweep() -> dict[Outcome, int]:
-    """Take in what lies in the inbox, message or not, the oldest first and not too many."""
+    """Take in what lies in the inbox, message or not, the oldest first and not too many.
+
+    What jobs brought is `studio.deliveries` to take in.
+    """
     seen: dict[Outcome, int] = {}
     for name in inbox.waiting_names():
+        if name.startswith(JOB_FOLDER):
+            continue
         try:
             outcome = _sweep_one(name)
         except Exception:
@@ -88,7 +93,7 @@ def _sweep_one(name: str) -> Outcome:
 
 
 def _settle(delivery: inbox.Delivery, worker: str) -> Outcome:
-    batch_id = delivery.batch_id
+    batch_id = UUID(delivery.name)
     batch = Batch.objects.select_related("pool__release", "release").filter(pk=batch_id).first()
     if batch is not None and batch.state in Batch.SETTLED:
         if batch.state == Batch.State.QUARANTINED:
@@ -97,7 +102,7 @@ def _settle(delivery: inbox.Delivery, worker: str) -> Outcome:
         _answer(batch_id, worker or batch.worker)
         return Outcome.KNOWN
     try:
-        manifest = delivery.read_manifest()
+        manifest = delivery.read_manifest(Manifest)
         worker = manifest.worker
         batch = _check_order(batch, manifest)
         _note_delivery(batch, worker)

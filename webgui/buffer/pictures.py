@@ -1,6 +1,7 @@
 """Delivered pictures: checked without trust, re-encoded, kept under the name of their digest.
 
 media/avatars/ab/cd/abcd….png      the stored 512×512 PNG
+media/previews/ab/cd/abcd….png     the same of what releases are judged by (webgui.studio)
 media/staging/<batch>/             this ingest's, until all of a batch are good
 cache/images/ab/cd/abcd….-128.webp the same in other sizes and formats
 """
@@ -51,9 +52,12 @@ class Picture:
     bytes: int
 
 
-def reencode(data: bytes, listed: ManifestImage) -> tuple[bytes, bytes]:
-    """The picture alone as a fresh PNG, without whatever else the file carried; and its look."""
-    _check_header(data, listed)
+def reencode(data: bytes, listed: ManifestImage, largest: int | None = None) -> tuple[bytes, bytes]:
+    """The picture alone as a fresh PNG, without whatever else the file carried; and its look.
+
+    It must have the avatars' size, or where `largest` is given any size up to that.
+    """
+    _check_header(data, listed, largest)
     try:
         # verify() finds broken chunks but not short pixel data, load() the other way round.
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
@@ -71,13 +75,16 @@ def reencode(data: bytes, listed: ManifestImage) -> tuple[bytes, bytes]:
     return out.getvalue(), look_of(clean)
 
 
-def _check_header(data: bytes, listed: ManifestImage) -> None:
+def _check_header(data: bytes, listed: ManifestImage, largest: int | None) -> None:
     """Width and height as the header says, before any decoder allocates for them."""
     if len(data) < 24 or data[:8] != PNG_SIGNATURE or data[12:16] != b"IHDR":
         raise Refused(f"{listed.file} is not a PNG.")
     width, height = struct.unpack(">II", data[16:24])
     side = settings.AVATAR_SIZE
-    if (width, height) != (side, side):
+    if largest is not None:
+        if not (0 < width <= largest and 0 < height <= largest):
+            raise Refused(f"{listed.file} is {width}×{height} pixels; {largest} a side is allowed.")
+    elif (width, height) != (side, side):
         raise Refused(f"{listed.file} is {width}×{height} pixels; {side}×{side} is what is wanted.")
     if (width, height) != (listed.width, listed.height):
         raise Refused(
@@ -86,8 +93,8 @@ def _check_header(data: bytes, listed: ManifestImage) -> None:
         )
 
 
-def stored(digest: str) -> Path:
-    path: Path = settings.MEDIA_ROOT / "avatars" / digest[:2] / digest[2:4] / f"{digest}.png"
+def stored(digest: str, shelf: str = "avatars") -> Path:
+    path: Path = settings.MEDIA_ROOT / shelf / digest[:2] / digest[2:4] / f"{digest}.png"
     return path
 
 
@@ -97,10 +104,11 @@ def variant(digest: str, size: int, format: str) -> Path:
 
 
 class Staging:
-    """Where a batch's pictures wait until all of it is known to be good."""
+    """Where a delivery's pictures wait until all of it is known to be good."""
 
-    def __init__(self, batch_id: UUID) -> None:
-        self.folder: Path = settings.MEDIA_ROOT / "staging" / str(batch_id)
+    def __init__(self, name: UUID | str, shelf: str = "avatars") -> None:
+        self.folder: Path = settings.MEDIA_ROOT / "staging" / str(name)
+        self._shelf = shelf
 
     def __enter__(self) -> Staging:
         shutil.rmtree(self.folder, ignore_errors=True)  # a killed ingest's
@@ -122,7 +130,7 @@ class Staging:
         """Move them to their places for good. What is there already has the same bytes."""
         folders = set()
         for digest in {picture.digest for picture in pictures}:
-            place = stored(digest)
+            place = stored(digest, self._shelf)
             place.parent.mkdir(parents=True, exist_ok=True)
             (self.folder / digest).replace(place)
             folders.add(place.parent)
