@@ -22,6 +22,7 @@ from webgui.buffer.models import Avatar, Pool, Ticket
 from webgui.buffer.problems import NotFound
 from webgui.buffer.progress import outlook
 
+from . import sending
 from .bodies import demand_json
 from .errors import PROBLEM_TYPE, BadClaim
 from .permissions import OwnPagesAndPrograms
@@ -151,8 +152,7 @@ class ImageView(Resource):
         if _has(request._request, etag):
             response = HttpResponseNotModified()
         else:
-            data = renditions.render(avatar, size, format)
-            response = HttpResponse(data, content_type=renditions.FORMATS[format])
+            response = sending.picture(avatar, size, format)
             name = f"avatar-{str(avatar.pk)[:8]}-{size}.{format}"
             response["Content-Disposition"] = f'inline; filename="{name}"'
         response["ETag"] = etag

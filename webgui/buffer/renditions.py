@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from pathlib import Path
 
 from PIL import Image
 
@@ -43,7 +44,7 @@ def read_format(text: str | None) -> str:
 
 def render(avatar: Avatar, size: int, format: str) -> bytes:
     """The encoded picture, `size` pixels a side."""
-    if format == "png" and size == avatar.width == avatar.height:
+    if _is_original(avatar, size, format):
         return _read_stored(avatar)
     path = variant(avatar.digest, size, format)
     try:
@@ -55,6 +56,24 @@ def render(avatar: Avatar, size: int, format: str) -> bytes:
         with contextlib.suppress(OSError):
             write_atomically(path, data)
     return data
+
+
+def on_disk(avatar: Avatar, size: int, format: str) -> Path | None:
+    """The file with this picture, for a web server that sends files; made where it is missing.
+
+    None where it is not one that is kept, or no disk takes it: then `render` has the bytes.
+    """
+    original = _is_original(avatar, size, format)
+    path = stored(avatar.digest) if original else variant(avatar.digest, size, format)
+    if not path.is_file():
+        if size not in KEPT_SIZES:
+            return None
+        render(avatar, size, format)
+    return path if path.is_file() else None
+
+
+def _is_original(avatar: Avatar, size: int, format: str) -> bool:
+    return format == "png" and size == avatar.width == avatar.height
 
 
 def _read_stored(avatar: Avatar) -> bytes:

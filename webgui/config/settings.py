@@ -34,6 +34,8 @@ ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.words("TRUSTED_ORIGINS")
 # How many reverse proxies stand in front. With 0, X-Forwarded-For is not believed.
 NUM_PROXIES = env.number("NUM_PROXIES", 0)
+# nginx stands in front and sends the pictures' files, told which by X-Accel-Redirect.
+X_ACCEL = env.flag("X_ACCEL")
 HTTPS = env.flag("HTTPS")
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]

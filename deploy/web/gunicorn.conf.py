@@ -1,0 +1,21 @@
+"""gunicorn behind nginx: `gunicorn -c gunicorn.conf.py webgui.config.wsgi`."""
+
+import os
+
+bind = os.environ.get("WEB_BIND", "0.0.0.0:8000")
+worker_class = "gthread"
+workers = int(os.environ.get("WEB_WORKERS", "2"))
+threads = int(os.environ.get("WEB_THREADS", "8"))
+# Longer than nginx keeps an idle connection to us: it must never send into one just closed.
+keepalive = 75
+# A stuck worker is replaced; an upload of gigabytes goes on in a thread and is none.
+timeout = 60
+graceful_timeout = 30
+max_requests = 20_000
+max_requests_jitter = 2_000
+# Where containers have memory instead of a disk that may block the heartbeat.
+worker_tmp_dir = "/dev/shm"  # noqa: S108
+control_socket_disable = True
+accesslog = None  # nginx has it, with the same request ids
+errorlog = "-"
+loglevel = "warning"
