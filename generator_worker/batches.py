@@ -82,7 +82,7 @@ def carry_out(workshop: Workshop, order: GenerateBatch) -> Made | None:
         log.info("Batch %s is made already", order.batch_id)
         return None
     made = None
-    starts = workshop.journal.begin(order)
+    starts = workshop.journal.begin(order.batch_id)
     try:
         if starts > MAX_STARTS:
             raise DeadlyOrder(

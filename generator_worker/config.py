@@ -84,10 +84,10 @@ class _Reader:
 
     def name(self, key: str, default: str) -> str:
         value = self(key, default)
-        if not _NAME.fullmatch(value):
+        if not _NAME.fullmatch(value) or value.endswith(".live"):  # another worker's live queue
             raise ConfigError(
                 f"{PREFIX}{key}={value!r}: use 1 to 63 letters, digits, dots, dashes or "
-                "underscores, beginning with a letter or digit."
+                "underscores, beginning with a letter or digit and not ending in .live."
             )
         return value
 

@@ -1,9 +1,8 @@
-"""Orders that were begun and not finished, on disk, with how often they were begun.
+"""How often each order was begun and not ended, on disk.
 
 The count bounds an order that kills its process: the broker alone would hand it out again for
-ever. After a crash of the whole worker the journal also says what to take up again, long
-before the broker's visibility timeout would. An orderly stop is no crash: a mark says that the
-order it cut short has killed nothing, and the next start takes that order's start back.
+ever. An orderly stop is no crash: a mark says that the order it cut short has killed nothing, and
+the next start takes that order's start back.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import time
 from pathlib import Path
 from uuid import UUID
 
-from generator_worker.contract import ContractError, GenerateBatch
 from generator_worker.disk import replace
 
 MAX_STARTS = 3
@@ -27,12 +25,11 @@ class Journal:
         self._stopped = root / "stopped"
         root.mkdir(parents=True, exist_ok=True)
 
-    def begin(self, order: GenerateBatch) -> int:
+    def begin(self, batch_id: UUID) -> int:
         """Note a start and return how many there were, this one included."""
-        path = self._path(order.batch_id)
-        entry = self._read(path)
-        starts = entry["starts"] + 1 if entry else 1
-        replace(path, json.dumps({"order": order.wire(), "starts": starts}).encode())
+        starts = self.starts(batch_id) + 1
+        path = self._path(batch_id)
+        replace(path, json.dumps({"starts": starts}).encode())
         return starts
 
     def end(self, batch_id: UUID) -> None:
@@ -47,25 +44,20 @@ class Journal:
         if not self._stopped.exists():
             return
         for path in self._by_age()[-1:]:
-            if entry := self._read(path):
+            if starts := self._read(path):
                 begun = path.stat().st_mtime
-                replace(path, json.dumps({**entry, "starts": entry["starts"] - 1}).encode())
+                replace(path, json.dumps({"starts": starts - 1}).encode())
                 os.utime(path, (begun, begun))  # the order is as old as it was
         self._stopped.unlink()
 
-    def unfinished(self) -> list[GenerateBatch]:
-        """Orders a crash cut short, oldest first. What is too old the server has given up."""
-        orders = []
+    def starts(self, batch_id: UUID) -> int:
+        return self._read(self._path(batch_id)) or 0
+
+    def forget_old(self) -> None:
+        """Orders that never came back: what is too old the server has given up."""
         for path in self._by_age():
-            entry = self._read(path)
-            if entry is None or time.time() - path.stat().st_mtime > FRESH_SECONDS:
+            if time.time() - path.stat().st_mtime > FRESH_SECONDS or self._read(path) is None:
                 path.unlink(missing_ok=True)
-                continue
-            try:
-                orders.append(GenerateBatch.read(entry["order"]))
-            except ContractError:
-                path.unlink(missing_ok=True)  # written by another version
-        return orders
 
     def _by_age(self) -> list[Path]:
         return sorted(self._root.glob("*.json"), key=lambda path: path.stat().st_mtime)
@@ -74,9 +66,8 @@ class Journal:
         return self._root / f"{batch_id}.json"
 
     @staticmethod
-    def _read(path: Path) -> dict | None:
+    def _read(path: Path) -> int | None:
         try:
-            entry = json.loads(path.read_bytes())
-            return {"order": entry["order"], "starts": int(entry["starts"])}
+            return int(json.loads(path.read_bytes())["starts"])
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None

