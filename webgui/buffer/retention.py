@@ -73,7 +73,7 @@ def _prune_rows(pruned: Pruned, dry_run: bool) -> None:
 
 def _prune_files(pruned: Pruned, dry_run: bool) -> None:
     roots = (settings.MEDIA_ROOT / "avatars", settings.IMAGE_CACHE_ROOT)
-    for chunk in _chunks(path for root in roots for path in _old_files(root)):
+    for chunk in _chunks(path for root in roots for path in old_files(root)):
         by_digest = {path: path.name[:64] for path in chunk}
         known = set(
             Avatar.objects.filter(digest__in=set(by_digest.values())).values_list(
@@ -101,7 +101,7 @@ def _prune_quarantine(pruned: Pruned, dry_run: bool) -> None:
             shutil.rmtree(place, ignore_errors=True)
 
 
-def _old_files(root: Path) -> Iterator[Path]:
+def old_files(root: Path) -> Iterator[Path]:
     """Our files below `root`, and drafts that a killed process left."""
     limit = time.time() - YOUNG_SECONDS
     for path in root.glob("*/*/*"):

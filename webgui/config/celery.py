@@ -75,7 +75,10 @@ app.conf.update(
         "forget": tick("buffer.forget", 3600),
         "prune": tick("buffer.prune", 6 * 3600, INGEST_QUEUE),
         "inspect": tick("registry.look_for_waiting", 10),
+        "reconcile jobs": tick("studio.reconcile", 5),
+        "sweep jobs": tick("studio.sweep_inbox", 10, INGEST_QUEUE),
+        "forget jobs": tick("studio.forget", 6 * 3600, INGEST_QUEUE),
         "tidy uploads": tick("registry.tidy_uploads", 600, INGEST_QUEUE),
     },
 )
-app.autodiscover_tasks(["webgui.buffer", "webgui.fleet", "webgui.registry"])
+app.autodiscover_tasks(["webgui.buffer", "webgui.fleet", "webgui.registry", "webgui.studio"])

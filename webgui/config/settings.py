@@ -84,6 +84,7 @@ INSTALLED_APPS = [
     "webgui.registry",
     "webgui.fleet",
     "webgui.buffer",
+    "webgui.studio",
     "webgui.pages",
     "webgui.sftp",
     "webgui.demo",
@@ -218,6 +219,12 @@ BATCH_GRACE_SECONDS = env.number("BATCH_GRACE_SECONDS", 60, least=1)  # for load
 BATCH_SILENCE_SECONDS = env.number("BATCH_SILENCE_SECONDS", 40, least=5)  # once it has begun
 BATCH_LOADING_SECONDS = env.number("BATCH_LOADING_SECONDS", 120)  # while nobody has the release
 WORKER_SILENCE_SECONDS = env.number("WORKER_SILENCE_SECONDS", 30, least=5)
+
+# --- jobs: what workers do while somebody waits ------------------------------------------------
+# A worker finishes what it is at first.
+JOB_START_SECONDS = env.number("JOB_START_SECONDS", 300, least=5)
+JOB_SILENCE_SECONDS = env.number("JOB_SILENCE_SECONDS", 45, least=5)  # once it has begun
+JOB_DAYS = env.number("JOB_DAYS", 30, least=1)  # kept after their end, with their images
 
 # --- checkpoints -------------------------------------------------------------------------------
 UPLOAD_MAX_MIB = env.number("UPLOAD_MAX_MIB", 16_384, least=1)  # of one file

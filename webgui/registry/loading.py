@@ -119,3 +119,9 @@ def retire_if_unused(release: Release) -> bool:
     """Retire an active release that no pool generates with any more."""
     unused = Release.objects.filter(pk=release.pk, state=Release.State.ACTIVE, pools=None)
     return bool(unused.update(state=Release.State.RETIRED))
+
+
+def note_good_preview(release: Release) -> bool:
+    """A draft that was previewed well may be given to pools. True where it was a draft."""
+    draft = Release.objects.filter(pk=release.pk, state=Release.State.DRAFT)
+    return bool(draft.update(state=Release.State.PREVIEWED))

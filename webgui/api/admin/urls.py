@@ -1,6 +1,7 @@
 from django.urls import path
 
 from .checkpoints import CheckpointsView, CheckpointView, InspectView
+from .previews import PreviewImageView, PreviewsView, PreviewView
 from .uploads import UploadsView, UploadView
 
 urlpatterns = [
@@ -9,4 +10,11 @@ urlpatterns = [
     path("checkpoints/", CheckpointsView.as_view(), name="checkpoints"),
     path("checkpoints/<uuid:checkpoint_id>/", CheckpointView.as_view(), name="checkpoint"),
     path("checkpoints/<uuid:checkpoint_id>/inspect/", InspectView.as_view(), name="inspect"),
+    path("releases/<str:digest>/previews/", PreviewsView.as_view(), name="previews"),
+    path("previews/<uuid:preview_id>/", PreviewView.as_view(), name="preview"),
+    path(
+        "previews/<uuid:preview_id>/images/<int:seed>",
+        PreviewImageView.as_view(),
+        name="preview_image",
+    ),
 ]

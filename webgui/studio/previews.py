@@ -1,0 +1,117 @@
+"""Asking for a preview of a release, finding it, calling it off, letting go of old ones."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from generator_worker.contract import PreviewParams
+from webgui.accounts import audit
+from webgui.buffer.retention import old_files
+from webgui.registry.models import Release
+
+from . import jobs
+from .models import Job, Preview
+from .problems import NoSuchPreview, NoSuchRelease, NotUnderWay
+
+SEEDS = tuple(range(1, 17))
+"""The same for every release, and no tags asked for: so grids compare side by side. Releases with
+the same vocabulary draw the same traits from the same seed."""
+log = logging.getLogger(__name__)
+
+
+def ask(release: Release, actor: audit.Actor) -> tuple[Preview, bool]:
+    """A new preview of the release, or the one that is under way; and whether it is new."""
+    try:
+        with transaction.atomic():
+            preview = _new(release, actor)
+    except IntegrityError:
+        # One at a time; if that one has ended this moment, so much the better.
+        return of(release)[0], False
+    jobs.place(preview.job)
+    return preview, True
+
+
+def _new(release: Release, actor: audit.Actor) -> Preview:
+    user = getattr(actor, "user", actor)  # a token acts for its owner
+    job = Job.objects.create(
+        kind=Job.Kind.PREVIEW,
+        release=release,
+        params=PreviewParams(seeds=SEEDS).model_dump(mode="json"),
+        asked_by=str(user)[:150],
+    )
+    audit.record(actor, "release.preview_asked", release, preview=job.pk)
+    return Preview.objects.create(job=job)
+
+
+def find(preview_id: UUID) -> Preview:
+    preview = Preview.objects.select_related("job__release").filter(pk=preview_id).first()
+    if preview is None:
+        raise NoSuchPreview("There is no such preview; old ones are let go of.")
+    return preview
+
+
+def release_of(digest: str) -> Release:
+    """The release with this digest, or the only one whose digest begins so."""
+    found = list(Release.objects.filter(digest__startswith=digest.lower())[:2])
+    if len(digest) < 8 or len(found) != 1:
+        raise NoSuchRelease(
+            "Give a release's digest, or enough of its beginning, 8 characters or more, to tell it "
+            "from others."
+        )
+    return found[0]
+
+
+def of(release: Release) -> QuerySet[Preview]:
+    """A release's previews, the latest first."""
+    return Preview.objects.select_related("job__release").filter(job__release=release)
+
+
+def latest(releases: list[Release]) -> dict[int, Preview]:
+    """Of each release the preview to show, by the release's key: the one under way or judged
+    last. One that was called off says nothing and is passed over."""
+    found: dict[int, Preview] = {}
+    rows = Preview.objects.select_related("job__release").filter(job__release__in=releases)
+    for preview in rows.exclude(job__state=Job.State.CANCELLED).order_by("job__created_at"):
+        found[preview.job.release_id] = preview
+    return found
+
+
+def cancel(preview: Preview, actor: audit.Actor) -> None:
+    """Call it off; one that was called off already stays so."""
+    with transaction.atomic():
+        if jobs.cancel(preview.job):
+            audit.record(actor, "release.preview_cancelled", preview.release, preview=preview.pk)
+        elif preview.job.state != Job.State.CANCELLED:
+            raise NotUnderWay(f"The preview is {preview.job.state}: there is nothing to cancel.")
+
+
+def forget_old() -> int:
+    """Let go of jobs long over, but of each release keep its latest preview and its latest good
+    one; then of the pictures that no preview shows."""
+    limit = timezone.now() - timedelta(days=settings.JOB_DAYS)
+    old = Job.objects.filter(settled_at__lt=limit, state__in=Job.SETTLED)
+    gone, _ = old.exclude(pk__in=_worth_keeping()).delete()
+    shown = {image["digest"] for images in _all_images() for image in images}
+    for path in old_files(settings.MEDIA_ROOT / Preview.SHELF):
+        if path.name[:64] not in shown:
+            path.unlink(missing_ok=True)
+    return gone
+
+
+def _worth_keeping() -> set[UUID]:
+    kept: dict[tuple[int, str], UUID] = {}
+    rows = Preview.objects.order_by("job__created_at")
+    for key, release, verdict in rows.values_list("pk", "job__release_id", "verdict"):
+        kept[release, verdict] = key
+    return set(kept.values())
+
+
+def _all_images() -> QuerySet[Preview, list]:
+    return Preview.objects.exclude(images=[]).values_list("images", flat=True)

@@ -1,0 +1,45 @@
+"""A preview's figures in words."""
+
+from __future__ import annotations
+
+from django.template.defaultfilters import filesizeformat
+
+from generator_worker.contract import PreviewReport
+
+from .models import Preview
+
+
+def figures(preview: Preview) -> list[tuple[str, str]]:
+    """(name, value) of what the worker measured; nothing while it has not."""
+    if not preview.figures:
+        return []
+    report = PreviewReport.model_validate(preview.figures)
+    count = len(preview.images)
+    found = [
+        ("Benign", f"{report.benign} of {count} (score {report.min_score:g} or more)"),
+        ("Kept by curation", _kept(report, count)),
+        ("Seconds an image", _seconds(report.seconds_per_image)),
+        ("First image", f"{_seconds(report.first_seconds)} s"),
+        ("Loading", f"{_seconds(report.load_seconds)} s"),
+        ("Peak memory", f"{filesizeformat(report.peak_memory_bytes)}"),
+        ("Worker", f"{preview.job.worker} ({report.device})"),
+    ]
+    for part in report.parts:
+        name = "Adapter" if part.kind == "adapter" else f"LoRA {part.part}"
+        found.append((name, _effect(part.largest, part.mean, part.changes_nothing)))
+    return found
+
+
+def _kept(report: PreviewReport, count: int) -> str:
+    dropped = f"; {report.curation}" if report.kept < count and report.curation else ""
+    return f"{report.kept} of {count}{dropped}"
+
+
+def _effect(largest: int, mean: float, nothing: bool) -> str:
+    if nothing:
+        return "changes nothing"
+    return f"changes pixels by {mean:.1f} of 255 on average, by {largest} at most"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.0f}"

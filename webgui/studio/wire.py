@@ -1,0 +1,54 @@
+"""What is said to workers about jobs. The row is the truth: whatever is lost here, the
+reconciler makes good, so no caller waits for the broker nor fails with it."""
+
+from __future__ import annotations
+
+import logging
+from uuid import UUID
+
+from generator_worker.contract import (
+    CANCEL_JOB,
+    JOB_RECEIVED,
+    RUN_JOB,
+    CancelJob,
+    JobReceipt,
+    RunJob,
+    Wire,
+    cancel_queue,
+    live_queue,
+    worker_queue,
+)
+
+from .models import Job
+
+log = logging.getLogger(__name__)
+
+
+def send_job(job: Job) -> bool:
+    message = RunJob(
+        job_id=job.pk,
+        attempt=job.attempt,
+        kind=job.kind,
+        release_digest=job.release.digest,
+        params=job.params,
+    )
+    return ring(RUN_JOB, message, live_queue(job.worker))
+
+
+def call_off(job_id: UUID, worker: str) -> bool:
+    return ring(CANCEL_JOB, CancelJob(job_id=job_id), cancel_queue(worker))
+
+
+def send_receipt(job_id: UUID, worker: str) -> bool:
+    return ring(JOB_RECEIVED, JobReceipt(job_id=job_id), worker_queue(worker))
+
+
+def ring(task: str, message: Wire, queue: str) -> bool:
+    from webgui.config.celery import app
+
+    try:
+        app.send_task(task, kwargs={"message": message.wire()}, queue=queue, retry=False)
+    except Exception as error:  # whatever the transport raises: kombu wraps only some of it
+        log.warning("%s to %s not sent: %s", task, queue, error)
+        return False
+    return True
