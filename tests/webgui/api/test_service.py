@@ -77,6 +77,9 @@ def test_the_document_has_every_path_and_answer(client: Client, db: None) -> Non
         "/api/v1/admin/checkpoints/",
         "/api/v1/admin/checkpoints/{checkpoint_id}/",
         "/api/v1/admin/checkpoints/{checkpoint_id}/inspect/",
+        "/api/v1/admin/releases/{digest}/previews/",
+        "/api/v1/admin/previews/{preview_id}/",
+        "/api/v1/admin/previews/{preview_id}/images/{seed}",
     }
     answers = document["paths"]["/api/v1/avatars/"]["post"]["responses"]
     assert {"201", "202", "400", "409", "429", "503"} <= set(answers)
