@@ -11,9 +11,12 @@ from typing import Any
 from celery import Celery
 from kombu import Exchange, Queue
 
-from generator_worker.config import Config
+from generator_worker.config import Config, software
 from generator_worker.contract import GENERATE_QUEUE, live_queue, worker_queue
+from generator_worker.duty import DutyBook
+from generator_worker.faulty import FaultyReleases
 from generator_worker.journal import Journal
+from generator_worker.ledger import Ledger
 from generator_worker.outbox import Outbox
 from generator_worker.reports import Reports
 from messaging import link
@@ -44,7 +47,7 @@ def celery_app(config: Config) -> Celery[Any]:
         # The solo pool loses tasks on shutdown, threads ignore time limits.
         worker_pool="prefork",
         worker_concurrency=1,
-        worker_max_tasks_per_child=200,
+        worker_max_tasks_per_child=config.tasks_per_child,
         # On a busy host a new child needs a while to import what it works with.
         worker_proc_alive_timeout=60,
         worker_soft_shutdown_timeout=config.soft_shutdown,
@@ -105,6 +108,18 @@ def outbox() -> Outbox:
 
 def journal() -> Journal:
     return Journal(config.home / "orders")
+
+
+def duty() -> DutyBook:
+    return DutyBook(config.home / "duty")
+
+
+def faulty() -> FaultyReleases:
+    return FaultyReleases(config.home / "faulty.json", software())
+
+
+def ledger() -> Ledger:
+    return Ledger(config.home / "ledger.json")
 
 
 def reports(sender: Celery[Any]) -> Reports:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -17,45 +17,48 @@ from typing import TYPE_CHECKING, Any
 from celery.exceptions import SoftTimeLimitExceeded
 from PIL import Image
 
+from generator_worker import disk
 from generator_worker.config import Config, software
-from generator_worker.contract import GenerateBatch, Manifest
-from generator_worker.curation import CurationError, Curator, Thresholds
-from generator_worker.engine import BrokenRelease, Engine, UnknownRelease
+from generator_worker.contract import Duty, GenerateBatch, Manifest
+from generator_worker.curation import Curator, Thresholds
+from generator_worker.drawing import AT_ONCE, Painter
+from generator_worker.duty import DutyBook
+from generator_worker.engine import Engine
+from generator_worker.faulty import LIMIT, FaultyReleases
 from generator_worker.journal import MAX_STARTS, Journal
+from generator_worker.ledger import Ledger
 from generator_worker.outbox import Outbox, Spool
+from generator_worker.refusals import (
+    BadParams,
+    DeadlyOrder,
+    EmptyBatch,
+    FaultyHere,
+    InMaintenance,
+    NoRoom,
+    Refusal,
+    TooLong,
+    Unforeseen,
+)
 from generator_worker.reports import Reports
+from generator_worker.signs import Signs
 
 if TYPE_CHECKING:
-    from models_core.releases import Draft, LoadedRelease
+    from models_core.releases import Draft
 
 log = logging.getLogger(__name__)
 
-SUB_BATCH = 8
 DRAFTING = 0.75
 """Share of a sub-batch's time that generation takes; curation and upscaling take the rest."""
 OWN_PARAMS = frozenset({"tags", "min_score", "max_unsafe", "min_distance"})
 """What the worker reads from an order's params; the rest is the model's."""
-
-
-class EmptyBatch(RuntimeError):
-    """Curation kept nothing."""
-
-
-class DeadlyOrder(RuntimeError):
-    """Making this batch has killed the process again and again."""
-
-
-class BadParams(ValueError):
-    """The order's params cannot be used."""
-
-
-REFUSALS = (UnknownRelease, BrokenRelease, BadParams, CurationError, DeadlyOrder)
+MIB = 2**20
 
 
 @dataclass(frozen=True)
 class Made:
     """A batch that was made and spooled."""
 
+    drawn: int
     images: int
     seconds: float
     """Without loading the release: what the next batch will take."""
@@ -70,6 +73,9 @@ class Workshop:
     outbox: Outbox
     journal: Journal
     reports: Reports
+    faulty: FaultyReleases
+    duty: DutyBook
+    ledger: Ledger
 
 
 def carry_out(workshop: Workshop, order: GenerateBatch) -> Made | None:
@@ -84,58 +90,94 @@ def carry_out(workshop: Workshop, order: GenerateBatch) -> Made | None:
     made = None
     starts = workshop.journal.begin(order.batch_id)
     try:
-        if starts > MAX_STARTS:
-            raise DeadlyOrder(
-                f"The process died {MAX_STARTS} times while making this batch on worker "
-                f"{workshop.config.worker_name}; its log says how."
-            )
+        _admit(workshop, order, starts)
         made = _make(workshop, order)
-    except EmptyBatch as empty:
-        # How little a release yields is worth knowing: orders are made larger by it.
-        workshop.reports.failed(order, str(empty), drawn=order.count)
-    except REFUSALS as refusal:
-        workshop.reports.failed(order, str(refusal))
+        workshop.faulty.worked(order.release_digest)
+    except Refusal as refusal:
+        _refuse(workshop, order, refusal)
     except SoftTimeLimitExceeded:
-        workshop.reports.failed(order, "The batch took longer than a task may; order fewer images.")
+        _refuse(workshop, order, TooLong("It took longer than a task may, with all it needed."))
     except Exception as error:
         log.exception("Batch %s failed", order.batch_id)
-        workshop.reports.failed(order, f"{type(error).__name__}: {error}")
+        _refuse(workshop, order, Unforeseen(f"{type(error).__name__}: {error}"))
     workshop.journal.end(order.batch_id)
     return made
 
 
+def _admit(workshop: Workshop, order: GenerateBatch, starts: int) -> None:
+    """Refuse at once what could only fail slowly, or kill."""
+    config, digest = workshop.config, order.release_digest
+    if workshop.duty.read() == Duty.MAINTENANCE:
+        raise InMaintenance(f"Worker {config.worker_name} is in maintenance.")
+    if starts > MAX_STARTS:
+        said = f"The process died {MAX_STARTS} times while making a batch of it."
+        workshop.faulty.failed(digest, said, times=LIMIT)
+        raise DeadlyOrder(
+            f"The process died {MAX_STARTS} times while making this batch on worker "
+            f"{config.worker_name}; its log says how."
+        )
+    if fault := workshop.faulty.fault(digest):
+        raise FaultyHere(
+            f"Release {digest[:12]}… failed {fault.failures} times in a row on worker "
+            f"{config.worker_name}, the last time so: {fault.reason} Once that is mended: "
+            f"`python -m generator_worker forgive {digest[:12]}` there."
+        )
+    if (left := disk.free(config.home)) < config.min_free_mib * MIB:
+        raise NoRoom(
+            f"Worker {config.worker_name} has {left // MIB} MiB left on the disk of {config.home}, "
+            f"and STYLEDIFFUSER_MIN_FREE_MIB asks for {config.min_free_mib}."
+        )
+
+
+def _refuse(workshop: Workshop, order: GenerateBatch, refusal: Refusal) -> None:
+    workshop.ledger.failed(refusal.kind)
+    if refusal.blames_release and workshop.faulty.failed(order.release_digest, str(refusal)):
+        log.error("Release %s is faulty on this worker: %s", order.release_digest, refusal)
+    # How little a release yields is worth knowing: orders are made larger by it.
+    drawn = order.count if isinstance(refusal, EmptyBatch) else 0
+    workshop.reports.failed(order, refusal, drawn)
+
+
 def _make(workshop: Workshop, order: GenerateBatch) -> Made:
-    release = workshop.engine.release(order.release_digest)
+    signs = Signs(workshop.reports, order.batch_id)
+
+    def tell(note: str) -> None:
+        signs(0.0, note)
+
+    with signs.kept_up():
+        painter = workshop.engine.painter(order.release_digest, tell)
     began = time.monotonic()
-    # Not before loading, which may be slow: once begun, the server expects signs of life.
-    report = _Reporter(workshop.reports, order)
-    report(0.0, "begun")
+    signs(0.0, "begun")
     own, params = _split(order.params)
     tags = _tags(own)
-    curator = Curator(Thresholds.read(own, release.manifest.get("params", {})))
+    curator = Curator(Thresholds.read(own, painter.release.manifest.get("params", {})))
+    limit = _Limit(workshop.config.batch_seconds)
     with workshop.outbox.spool(order.batch_id) as spool:
         for done, seeds in _sub_batches(order):
-            part = _Part(done, len(seeds), order.count, report)
-            drafts = release.generate(seeds, tags=tags, params=params, progress=part.drafting)
-            _keep(release, drafts, curator, spool)
+            part = _Part(done, len(seeds), order.count, signs, limit)
+            drafts = painter.draw(seeds, tags=tags, params=params, progress=part.drafting)
+            _keep(painter, drafts, curator, spool)
             part.finished()
+        workshop.ledger.judged(curator.scores)
         if not spool.images:
             raise EmptyBatch(
                 f"Curation kept none of {order.count} images ({curator.summary()}). Check the "
                 "release's preview, or lower min_score in the pool's parameters."
             )
         spool.publish(_manifest(workshop, order, spool))
-    log.info("Batch %s: kept %d; %s", order.batch_id, len(spool.images), curator.summary())
-    return Made(len(spool.images), time.monotonic() - began)
+    made = Made(order.count, len(spool.images), time.monotonic() - began)
+    workshop.ledger.made(made.drawn, made.images, made.seconds, curator.dropped)
+    log.info("Batch %s: kept %d; %s", order.batch_id, made.images, curator.summary())
+    return made
 
 
-def _keep(release: LoadedRelease, drafts: Sequence[Draft], curator: Curator, spool: Spool) -> None:
+def _keep(painter: Painter, drafts: Sequence[Draft], curator: Curator, spool: Spool) -> None:
     images = [draft.image for draft in drafts]
-    scores, safety = release.score(images), release.safety(images)
+    scores, safety = painter.score(images), painter.safety(images)
     kept = curator.keep(images, scores, safety)
     if not kept:
         return
-    for index, image in zip(kept, release.upscale([images[i] for i in kept]), strict=True):
+    for index, image in zip(kept, painter.upscale([images[i] for i in kept]), strict=True):
         spool.add(
             _png(image),
             size=image.size,
@@ -178,24 +220,24 @@ def _tags(own: dict[str, Any]) -> list[str]:
 
 def _sub_batches(order: GenerateBatch) -> Iterator[tuple[int, range]]:
     """(images done before, seeds): small parts keep memory flat and progress lively."""
-    for done in range(0, order.count, SUB_BATCH):
-        last = min(done + SUB_BATCH, order.count)
+    for done in range(0, order.count, AT_ONCE):
+        last = min(done + AT_ONCE, order.count)
         yield done, range(order.base_seed + done, order.base_seed + last)
 
 
-class _Reporter:
-    """Sends progress about once a second at most."""
+class _Limit:
+    """The longest a batch may be drawn at."""
 
-    def __init__(self, reports: Reports, order: GenerateBatch, every: float = 1.0) -> None:
-        self._reports = reports
-        self._batch_id = order.batch_id
-        self._every = every
-        self._next = 0.0
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds
 
-    def __call__(self, fraction: float, note: str) -> None:
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + self._every
-            self._reports.progress(self._batch_id, fraction, note)
+    def check(self, fraction: float) -> None:
+        if time.monotonic() > self._end:
+            raise TooLong(
+                f"After {self._seconds:g} s, STYLEDIFFUSER_BATCH_SECONDS, {100 * fraction:.0f} % "
+                "was drawn; order fewer images, or allow more."
+            )
 
 
 @dataclass(frozen=True)
@@ -205,10 +247,11 @@ class _Part:
     done: int
     size: int
     count: int
-    report: Callable[[float, str], None]
+    signs: Signs
+    limit: _Limit
 
-    def drafting(self, step: int, of: int) -> None:
-        self._tell(DRAFTING * step / max(of, 1), "drawing")
+    def drafting(self, share: float) -> None:
+        self._tell(DRAFTING * share, "drawing")
 
     def finished(self) -> None:
         self._tell(1.0, "drawn")
@@ -216,4 +259,6 @@ class _Part:
     def _tell(self, share: float, what: str) -> None:
         reached = self.done + self.size
         fraction = (self.done + share * self.size) / self.count
-        self.report(fraction, f"{what} {self.done + 1} to {reached} of {self.count}")
+        self.signs(fraction, f"{what} {self.done + 1} to {reached} of {self.count}")
+        if fraction < 1:
+            self.limit.check(fraction)

@@ -40,8 +40,14 @@ class Config:
     """What releases fetched from the server may take on the worker's disk."""
     device: str | None
     """A torch device such as `cuda:0`; None lets the model choose."""
-    max_loaded: int
-    """How many releases stay in memory at once."""
+    memory_mib: int
+    """What loaded releases may take of the device's memory; 0: a share of what there is."""
+    min_free_mib: int
+    """With less left on its disk a worker takes on nothing."""
+    batch_seconds: float
+    """The longest a batch may be drawn at."""
+    tasks_per_child: int
+    """After so many tasks the drawing process is replaced by a fresh one."""
     visibility_timeout: int
     """Seconds until the broker hands out an unacknowledged message again; the server's."""
     soft_shutdown: float
@@ -67,7 +73,10 @@ class Config:
             releases=get.paths("RELEASES", (_SHIPPED_RELEASES,)),
             release_cache_mib=int(get.number("RELEASE_CACHE_MIB", 20_480, low=1, high=100_000_000)),
             device=get("DEVICE", "") or None,
-            max_loaded=int(get.number("MAX_LOADED", 2, low=1, high=64)),
+            memory_mib=int(get.number("MEMORY_MIB", 0, low=0, high=100_000_000)),
+            min_free_mib=int(get.number("MIN_FREE_MIB", 512, low=0, high=100_000_000)),
+            batch_seconds=get.number("BATCH_SECONDS", 600, low=1, high=86_400),
+            tasks_per_child=int(get.number("TASKS_PER_CHILD", 200, low=1, high=1_000_000)),
             visibility_timeout=int(
                 get.number("VISIBILITY_TIMEOUT", VISIBILITY_TIMEOUT, low=60, high=86_400)
             ),

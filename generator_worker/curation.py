@@ -14,9 +14,10 @@ import numpy as np
 from PIL import Image
 
 from generator_worker.contract import LOOK_GRID, MIN_DISTANCE
+from generator_worker.refusals import BadParams
 
 
-class CurationError(ValueError):
+class CurationError(BadParams):
     """A threshold in the order or release is not a number within its range."""
 
 
@@ -52,6 +53,7 @@ class Curator:
 
     thresholds: Thresholds
     dropped: Counter[str] = field(default_factory=Counter)
+    scores: list[float] = field(default_factory=list)
     _kept: list[np.ndarray] = field(default_factory=list)
 
     def keep(
@@ -59,6 +61,7 @@ class Curator:
     ) -> list[int]:
         """Indices of the images worth keeping."""
         kept = []
+        self.scores += scores
         for index, (image, score, unsafe) in enumerate(zip(images, scores, safety, strict=True)):
             # Written so that a NaN score drops the image.
             if not score >= self.thresholds.min_score:

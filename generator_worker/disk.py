@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 
@@ -29,3 +30,10 @@ def replace(path: Path, data: bytes) -> None:
     write_synced(fresh, data)
     fresh.replace(path)
     sync_folder(path.parent)
+
+
+def free(folder: Path) -> int:
+    """Bytes that may still be written where the folder is, or will be."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

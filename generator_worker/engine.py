@@ -1,53 +1,55 @@
-"""Loaded releases. The only importer of `models_core`, and only when work has come:
-torch must be imported in the pool's child process, never before the fork.
+"""Loaded releases. They bring the model code, and that only when work has come: torch must be
+imported in the pool's child process, never before the fork.
 """
 
 from __future__ import annotations
 
-import gc
-import os
-import sys
+import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from generator_worker.fetching import FetchError, note_use
+from generator_worker import memory
+from generator_worker.drawing import Painter
+from generator_worker.fetching import FetchError, Tell, note_use, silent
+from generator_worker.refusals import BrokenRelease, NotFetched, UnknownRelease
 
 if TYPE_CHECKING:
     from models_core.releases import LoadedRelease
 
+log = logging.getLogger(__name__)
+
 RELEASE_FILE = "release.json"
 
 
-class UnknownRelease(LookupError):
-    """Neither this worker's release path nor the server has the digest."""
+class Source(Protocol):
+    """Where releases come from that are in none of the folders: `fetching.Cache`."""
 
-
-class BrokenRelease(RuntimeError):
-    """The release's folder is here but cannot be used."""
+    def fetch(self, digest: str, tell: Tell = silent) -> Path: ...
+    def mend(self, folder: Path, tell: Tell = silent) -> bool: ...
 
 
 class Engine:
-    """Opens releases by digest and keeps the `max_loaded` most recently used in memory.
-
-    `fetch` brings a release that is in none of the folders, or raises FetchError.
-    """
+    """Opens releases by digest and keeps the most recently used in memory, as many as fit into the
+    budget (bytes of the GPU's memory, or of this process where there is none)."""
 
     def __init__(
         self,
         releases: Sequence[Path],
         device: str | None = None,
-        max_loaded: int = 2,
-        fetch: Callable[[str], Path] | None = None,
+        budget: int | None = None,
+        source: Source | None = None,
     ) -> None:
         self._path = tuple(releases)
-        self._fetch = fetch
+        self._source = source
         self._device = device
-        self._max_loaded = max_loaded
-        self._loaded: OrderedDict[str, LoadedRelease] = OrderedDict()
+        self._budget = budget
+        self._loaded: OrderedDict[str, Painter] = OrderedDict()
+        self._costs: dict[str, int] = {}
+        """What loading each release took, measured."""
         # The warm-up thread and the first order meet here.
         self._lock = threading.RLock()
 
@@ -55,30 +57,65 @@ class Engine:
     def loaded(self) -> tuple[str, ...]:
         return tuple(self._loaded)
 
-    def release(self, digest: str) -> LoadedRelease:
+    def release(self, digest: str, tell: Tell = silent) -> LoadedRelease:
+        return self.painter(digest, tell).release
+
+    def painter(self, digest: str, tell: Tell = silent) -> Painter:
+        """The release at work, loaded and fetched where need be; `tell` hears what takes long."""
         with self._lock:
             if digest not in self._loaded:
-                folder = self.find(digest)
-                while len(self._loaded) >= self._max_loaded:
-                    self._unload()
-                self._loaded[digest] = _open(folder, self._device)
-                note_use(folder)
+                self._load(digest, tell)
             self._loaded.move_to_end(digest)
+            self.trim()
             return self._loaded[digest]
 
-    def find(self, digest: str) -> Path:
+    def _load(self, digest: str, tell: Tell) -> None:
+        folder = self.find(digest, tell)
+        self._make_room(self._costs.get(digest, 0))
+        tell(f"loading release {digest[:12]}")
+        before = memory.in_use(self._device)
+        release = self._open_sound(folder, tell)
+        self._costs[digest] = max(memory.in_use(self._device) - before, 0)
+        self._loaded[digest] = Painter(release, lambda: self._unload_others(digest))
+        note_use(folder)
+
+    def _open_sound(self, folder: Path, tell: Tell) -> LoadedRelease:
+        """Opening verifies every digest. What has rotted in the cache is fetched again, once."""
+        try:
+            return self._open_somehow(folder)
+        except BrokenRelease as error:
+            try:
+                if self._source is None or not self._source.mend(folder, tell):
+                    raise
+            except FetchError as failed:
+                raise NotFetched(f"{error} It could not be fetched again: {failed}.") from failed
+            return self._open_somehow(folder)
+
+    def _open_somehow(self, folder: Path) -> LoadedRelease:
+        """Where memory runs out while loading, the others make room."""
+        for _ in range(2):
+            try:
+                return _open(folder, self._device)
+            except MemoryError as error:
+                said = str(error)
+            if not self._unload_others():
+                break
+        raise BrokenRelease(f"Release in {folder} does not fit into memory: {said}")
+
+    def find(self, digest: str, tell: Tell = silent) -> Path:
         """The folder of a release. Looks at the disk each time: releases come while we run."""
         for folder in self._folders():
             if sha256((folder / RELEASE_FILE).read_bytes()).hexdigest() == digest:
                 return folder
         places = ", ".join(str(path) for path in self._path)
         unknown = f"This worker does not have release {digest[:12]}…; it looked in {places}."
-        if self._fetch is None:
+        if self._source is None:
             raise UnknownRelease(f"{unknown} STYLEDIFFUSER_RELEASES names them.")
         try:
-            return self._fetch(digest)
+            return self._source.fetch(digest, tell)
         except FetchError as error:
-            raise UnknownRelease(f"{unknown} It could not be fetched: {error}.") from error
+            kind = UnknownRelease if error.final else NotFetched
+            raise kind(f"{unknown} It could not be fetched: {error}.") from error
 
     def warm_up(self) -> None:
         """Import the model code ahead of the first order; open the release if there is just one."""
@@ -87,20 +124,39 @@ class Engine:
 
             folders = list(self._folders())
             if len(folders) == 1:
-                self.release(sha256((folders[0] / RELEASE_FILE).read_bytes()).hexdigest())
+                self.painter(sha256((folders[0] / RELEASE_FILE).read_bytes()).hexdigest())
+
+    def trim(self) -> None:
+        """Unload what was not used for longest while memory is over the budget; never the last."""
+        with self._lock:
+            self._make_room(0, keep=1)
+
+    def _make_room(self, needed: int, keep: int = 0) -> None:
+        while len(self._loaded) > keep and not self._fits(needed):
+            self._unload(next(iter(self._loaded)))
+
+    def _fits(self, needed: int) -> bool:
+        budget = self._budget or int(memory.BUDGET * memory.of_device(self._device))
+        return memory.in_use(self._device) + needed <= budget
+
+    def _unload_others(self, digest: str = "") -> bool:
+        others = [key for key in self._loaded if key != digest]
+        for key in others:
+            self._unload(key)
+        return bool(others)
+
+    def _unload(self, digest: str) -> None:
+        log.info("Unloading release %s to make room in memory", digest[:12])
+        del self._loaded[digest]
+        memory.give_back(self._device)
 
     def _folders(self) -> Iterator[Path]:
         for path in self._path:
             if (path / RELEASE_FILE).is_file():
                 yield path
             elif path.is_dir():
-                yield from sorted(child.parent for child in path.glob(f"*/{RELEASE_FILE}"))
-
-    def _unload(self) -> None:
-        self._loaded.popitem(last=False)
-        gc.collect()
-        if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
-            torch.cuda.empty_cache()
+                # Not the drafts of releases that are being fetched, which begin with a dot.
+                yield from sorted(child.parent for child in path.glob(f"[!.]*/{RELEASE_FILE}"))
 
 
 def _open(folder: Path, device: str | None) -> LoadedRelease:
@@ -109,14 +165,15 @@ def _open(folder: Path, device: str | None) -> LoadedRelease:
     try:
         return open_release(folder, device)
     except ReleaseError as error:
+        if error.__cause__ is not None and memory.ran_out(error.__cause__):
+            raise MemoryError(str(error)) from error
         raise BrokenRelease(f"Release in {folder}: {error}") from error
 
 
-def device_in_use() -> tuple[str, int]:
+def device_in_use(device: str | None) -> tuple[str, int]:
     """(name, bytes of memory) of the GPU, or of this host where there is none. Imports torch."""
     import torch
 
-    if torch.cuda.is_available():
-        properties = torch.cuda.get_device_properties(0)
-        return properties.name, properties.total_memory
-    return "cpu", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if memory.is_gpu(device):
+        return torch.cuda.get_device_name(device or "cuda"), memory.of_device(device)
+    return "cpu", memory.of_device(device)

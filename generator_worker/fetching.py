@@ -16,7 +16,9 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import paramiko
@@ -35,35 +37,144 @@ MIB = 2**20
 log = logging.getLogger(__name__)
 
 
+PAUSES = (1.0, 5.0, 15.0)
+"""Seconds before a cut link is tried again; where bytes came meanwhile, from the first on."""
+
+Tell = Callable[[str], None]
+
+
+def silent(note: str) -> None:
+    """Nobody asked."""
+
+
 class FetchError(Exception):
     """The release did not come; the message says why and what to do."""
 
+    def __init__(self, message: str, final: bool = False) -> None:
+        super().__init__(message)
+        self.final = final
+        """The server has nothing to give: asking again changes nothing."""
 
-def fetch(config: Config, digest: str) -> Path:
-    """The folder of a release that the server has. What was fetched before is not fetched again.
 
-    Raises FetchError. Safe to repeat at any time, but not twice at once for one cache.
-    """
-    whole, draft = config.release_cache / digest, config.release_cache / f".{digest}"
-    if whole.is_dir():
+class _Cut(FetchError):
+    """The link broke; what came is kept."""
+
+
+@dataclass
+class _Progress:
+    """How much of a release is here, told in whole MiB."""
+
+    of: int
+    tell: Tell
+    fetched: int = 0
+    here: int = 0
+
+    def add(self, size: int, fetched: bool) -> None:
+        self.here += size
+        self.fetched += size if fetched else 0
+        self.tell(f"fetching {self.here // MIB} of {max(self.of // MIB, 1)} MiB")
+
+
+class Cache:
+    """The releases fetched so far, and the way to more. Not for two threads at once."""
+
+    def __init__(self, config: Config, count: Callable[[int], None] = lambda size: None) -> None:
+        self._config = config
+        self._count = count
+        """Hears how many bytes came over the network."""
+
+    def fetch(self, digest: str, tell: Tell = silent) -> Path:
+        """The folder of a release that the server has. What was fetched before is not fetched
+        again, and a link that is cut is tried again. Raises FetchError; safe to repeat."""
+        whole = self._config.release_cache / digest
+        if whole.is_dir() and not _is(whole / RELEASE_FILE, digest):
+            _set_aside(whole, _rotten(whole))
+        pauses = iter(PAUSES)
+        while not whole.is_dir():
+            before = self._draft_bytes(digest)
+            try:
+                self._try(digest, tell)
+            except _Cut as cut:
+                if self._draft_bytes(digest) > before:
+                    pauses = iter(PAUSES)
+                pause = next(pauses, None)
+                if pause is None:
+                    raise
+                log.warning("Release %s: %s Going on in %.0f s", digest[:12], cut, pause)
+                time.sleep(pause)
         return whole
+
+    def _try(self, digest: str, tell: Tell) -> None:
+        config = self._config
+        whole, draft = config.release_cache / digest, config.release_cache / f".{digest}"
+        try:
+            draft.mkdir(parents=True, exist_ok=True)
+            with session(config) as sftp:
+                data, manifest = _manifest(sftp, digest)
+                _make_room(config, manifest, digest)
+                progress = _Progress(sum(part.bytes for part in manifest.components), tell)
+                try:
+                    for component in manifest.components:
+                        _bring(sftp, config.release_cache, draft, component, progress)
+                finally:
+                    self._count(progress.fetched)
+            (draft / RELEASE_FILE).write_bytes(data)
+            draft.rename(whole)
+        except FileNotFoundError as error:
+            missing = "the server does not have it: `manage.py load_release` there"
+            raise FetchError(missing, final=True) from error
+        except DeliveryError as error:
+            raise FetchError(str(error)) from error
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise _Cut(explain(config, error)) from error
+        log.info("Fetched release %s", digest[:12])
+
+    def mend(self, folder: Path, tell: Tell = silent) -> bool:
+        """Throw away the files of a cached release that have rotted, and fetch them again. False
+        where there is nothing to mend: the folder is not ours, or each file is what it should be.
+        """
+        ours = folder.parent == self._config.release_cache
+        if not ours or not (rotten := _rotten(folder)):
+            return False
+        _set_aside(folder, rotten)
+        self.fetch(folder.name, tell)
+        return True
+
+    def _draft_bytes(self, digest: str) -> int:
+        return _bytes([self._config.release_cache / f".{digest}"])
+
+
+def _set_aside(folder: Path, rotten: list[Path]) -> None:
+    """Make a draft of a release, without the files that have rotted."""
+    log.warning("Fetching again what has rotted: %s", ", ".join(str(path) for path in rotten))
+    draft = folder.with_name(f".{folder.name}")
+    shutil.rmtree(draft, ignore_errors=True)
+    folder.rename(draft)
+    for path in rotten:
+        (draft / path.relative_to(folder)).unlink(missing_ok=True)
+
+
+def _rotten(folder: Path) -> list[Path]:
+    """Files of a cached release that are missing, extra or not what their digests say."""
     try:
-        draft.mkdir(parents=True, exist_ok=True)
-        with session(config) as sftp:
-            data, manifest = _manifest(sftp, digest)
-            _make_room(config, manifest, digest)
-            for component in manifest.components:
-                _bring(sftp, config.release_cache, draft, component)
-        (draft / RELEASE_FILE).write_bytes(data)
-        draft.rename(whole)
-    except FileNotFoundError as error:
-        raise FetchError("the server does not have it: `manage.py load_release` there") from error
-    except DeliveryError as error:
-        raise FetchError(str(error)) from error
-    except (OSError, EOFError, paramiko.SSHException) as error:
-        raise FetchError(explain(config, error)) from error
-    log.info("Fetched release %s", digest[:12])
-    return whole
+        data = (folder / RELEASE_FILE).read_bytes()
+        manifest = ReleaseManifest.model_validate_json(data)
+    except (OSError, ValidationError):
+        return [folder / RELEASE_FILE]
+    if hashlib.sha256(data).hexdigest() != folder.name:
+        return [folder / RELEASE_FILE]
+    wanted = {folder / part.file: part.sha256 for part in manifest.components}
+    found = {path for path in folder.rglob("*") if path.is_file() or path.is_symlink()}
+    bad = [path for path in found if path not in wanted and path.name != RELEASE_FILE]
+    return bad + [path for path, digest in wanted.items() if not _is(path, digest)]
+
+
+def _is(path: Path, digest: str) -> bool:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == digest
+    except OSError:
+        return False
 
 
 def note_use(folder: Path) -> None:
@@ -90,7 +201,11 @@ def _manifest(sftp: paramiko.SFTPClient, digest: str) -> tuple[bytes, ReleaseMan
 
 
 def _bring(
-    sftp: paramiko.SFTPClient, cache: Path, draft: Path, component: ReleaseComponent
+    sftp: paramiko.SFTPClient,
+    cache: Path,
+    draft: Path,
+    component: ReleaseComponent,
+    progress: _Progress,
 ) -> None:
     """One file of the draft: kept, linked from another release, or fetched from where it stops."""
     path = draft / component.file
@@ -107,9 +222,11 @@ def _bring(
         file.seek(0)
         while piece := file.read(PIECE):
             digest.update(piece)
+            progress.add(len(piece), fetched=False)
         for piece in _rest(sftp, component, file.tell()):
             file.write(piece)
             digest.update(piece)
+            progress.add(len(piece), fetched=True)
         file.flush()
         os.fsync(file.fileno())
     if digest.hexdigest() != component.sha256:
@@ -133,14 +250,13 @@ def _rest(sftp: paramiko.SFTPClient, component: ReleaseComponent, at: int) -> It
 
 def _cached(cache: Path, component: ReleaseComponent) -> Path | None:
     """The same file, and whole, in another release of the cache."""
-    for path in cache.glob(f"*/{RELEASE_FILE}"):
+    for path in cache.glob(f"[!.]*/{RELEASE_FILE}"):
         with contextlib.suppress(OSError, ValidationError):
             manifest = ReleaseManifest.model_validate_json(path.read_bytes())
             for other in manifest.components:
-                if other.sha256 == component.sha256:
-                    with (path.parent / other.file).open("rb") as file:
-                        if hashlib.file_digest(file, "sha256").hexdigest() == other.sha256:
-                            return path.parent / other.file
+                same = path.parent / other.file
+                if other.sha256 == component.sha256 and _is(same, other.sha256):
+                    return same
     return None
 
 

@@ -26,6 +26,7 @@ from generator_worker.contract import (
     Manifest,
     Wire,
 )
+from generator_worker.refusals import Refusal
 
 log = logging.getLogger(__name__)
 
@@ -63,16 +64,18 @@ class Reports:
         )
         return self._send(BATCH_DELIVERED, message, INGEST_QUEUE)
 
-    def failed(self, order: GenerateBatch, reason: str, drawn: int = 0) -> bool:
-        return self.refused(order.batch_id, order.attempt, reason, drawn)
+    def failed(self, order: GenerateBatch, refusal: Refusal, drawn: int = 0) -> bool:
+        return self.refused(order.batch_id, order.attempt, refusal, drawn)
 
-    def refused(self, batch_id: UUID, attempt: int, reason: str, drawn: int = 0) -> bool:
-        log.error("Batch %s: %s", batch_id, reason)
+    def refused(self, batch_id: UUID, attempt: int, refusal: Refusal, drawn: int = 0) -> bool:
+        log.error("Batch %s: %s", batch_id, refusal)
         message = BatchFailed(
             batch_id=batch_id,
             worker=self._worker,
             attempt=attempt,
-            reason=reason[:2000],
+            reason=str(refusal)[:2000],
+            kind=refusal.kind,
+            elsewhere=refusal.elsewhere,
             drawn=drawn,
         )
         return self._send(BATCH_FAILED, message)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from generator_worker.app import app
-from generator_worker.contract import BATCH_RECEIVED, GENERATE_BATCH
+from generator_worker.contract import BATCH_RECEIVED, FORGIVE_RELEASE, GENERATE_BATCH, SET_DUTY
 
 
 @app.task(name=GENERATE_BATCH)
@@ -22,3 +22,17 @@ def batch_received(message: dict[str, Any]) -> None:
     from generator_worker.workshop import child
 
     child().settle(message)
+
+
+@app.task(name=SET_DUTY)
+def set_duty(message: dict[str, Any]) -> None:
+    from generator_worker.workshop import child
+
+    child().set_duty(message)
+
+
+@app.task(name=FORGIVE_RELEASE)
+def forgive_release(message: dict[str, Any]) -> None:
+    from generator_worker.workshop import child
+
+    child().forgive(message)

@@ -5,29 +5,37 @@ The main process must not import torch, so the child leaves these few figures in
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from generator_worker.disk import replace
 
 
-@dataclass(frozen=True)
-class Vitals:
-    device: str = "starting"
+class Vitals(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    device: str = ""
+    """Empty until the child knows."""
     memory_bytes: int = 0
     loaded: tuple[str, ...] = ()
     images_per_minute: float = 0.0
-    """Speed of the last batch, from order to spool."""
+    """Kept ones; of the last batch, from order to spool."""
+    speeds: dict[str, float] = {}
+    """Release: images drawn a second, in the last batch of it."""
+    busy: bool = False
+    memory_used_bytes: int = 0
+    """By this process on its device: the GPU's memory, or else the host's."""
+    trouble: str = ""
+    """What went wrong when the child started."""
+    pid: int = 0
 
     @classmethod
     def read(cls, path: Path) -> Self:
         try:
-            found = json.loads(path.read_bytes())
-            return cls(**{**found, "loaded": tuple(found["loaded"])})
-        except (OSError, ValueError, TypeError, KeyError):
+            return cls.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError):
             return cls()
 
     def write(self, path: Path) -> None:
-        replace(path, json.dumps(asdict(self)).encode())
+        replace(path, self.model_dump_json().encode())

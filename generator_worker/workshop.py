@@ -3,36 +3,58 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
-from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from generator_worker import batches
-from generator_worker.app import app, config, journal, outbox, reports
-from generator_worker.contract import BatchReceipt, ContractError, GenerateBatch
+from generator_worker import batches, memory
+from generator_worker.app import app, config, duty, faulty, journal, ledger, outbox, reports
+from generator_worker.contract import (
+    BatchReceipt,
+    ContractError,
+    ForgiveRelease,
+    GenerateBatch,
+    SetDuty,
+)
 from generator_worker.courier import Courier
 from generator_worker.engine import Engine, device_in_use
-from generator_worker.fetching import fetch
+from generator_worker.fetching import Cache
+from generator_worker.refusals import Unreadable
 from generator_worker.vitals import Vitals
 
 log = logging.getLogger(__name__)
+
+REMEMBERED_SPEEDS = 50
 
 
 class ChildProcess:
     def __init__(self) -> None:
         self.reports = reports(app)
         self.outbox = outbox()
+        self.faulty, self.duty, self.ledger = faulty(), duty(), ledger()
         places = (*config.releases, config.release_cache)
-        fetching = partial(fetch, config)
-        self.engine = Engine(places, config.device, config.max_loaded, fetching)
+        source = Cache(config, self.ledger.fetched)
+        self.engine = Engine(places, config.device, config.memory_mib * 2**20 or None, source)
         self.courier = Courier(config, self.outbox, self.reports)
-        self.workshop = batches.Workshop(config, self.engine, self.outbox, journal(), self.reports)
+        self.workshop = batches.Workshop(
+            config,
+            self.engine,
+            self.outbox,
+            journal(),
+            self.reports,
+            self.faulty,
+            self.duty,
+            self.ledger,
+        )
         self._showing = threading.Lock()
         self._vitals_file = config.home / "vitals.json"
-        # The speed last measured is a better guess than none.
-        self.vitals = Vitals(images_per_minute=Vitals.read(self._vitals_file).images_per_minute)
+        # The speeds last measured are a better guess than none.
+        before = Vitals.read(self._vitals_file)
+        self.vitals = Vitals(
+            images_per_minute=before.images_per_minute, speeds=before.speeds, pid=os.getpid()
+        )
 
     def start(self) -> None:
         self._show()
@@ -45,11 +67,29 @@ class ChildProcess:
         except ContractError as error:
             self._refuse_unreadable(message, error)
             return
+        self._show(busy=True)
         with self.courier.drawing():
             made = batches.carry_out(self.workshop, order)
         self.courier.wake()
-        if made:
-            self._show(images_per_minute=round(60 * made.images / max(made.seconds, 0.001), 2))
+        self.engine.trim()  # drawing may have taken what was free
+        measured = self._measured(order.release_digest, made) if made else {}
+        self._show(busy=False, **measured)
+
+    def _measured(self, digest: str, made: batches.Made) -> dict[str, Any]:
+        seconds = max(made.seconds, 0.001)
+        others = [item for item in self.vitals.speeds.items() if item[0] != digest]
+        speeds = dict([*others[1 - REMEMBERED_SPEEDS :], (digest, round(made.drawn / seconds, 4))])
+        return {"images_per_minute": round(60 * made.images / seconds, 2), "speeds": speeds}
+
+    def set_duty(self, message: Any) -> None:
+        wanted = SetDuty.read(message).duty
+        log.info("Duty: %s", wanted)
+        self.duty.write(wanted)
+
+    def forgive(self, message: Any) -> None:
+        digest = ForgiveRelease.read(message).release_digest
+        if self.faulty.forgive(digest):
+            log.info("Release %s is tried again", digest[:12])
 
     def settle(self, message: Any) -> None:
         receipt = BatchReceipt.read(message)
@@ -63,20 +103,25 @@ class ChildProcess:
         except (TypeError, KeyError, ValueError, AttributeError):
             log.error("An order nobody can answer: %s", error)
             return
-        self.reports.refused(batch_id, max(attempt, 1), str(error))
+        self.reports.refused(batch_id, max(attempt, 1), Unreadable(str(error)))
 
     def _warm_up(self) -> None:
         try:
             self.engine.warm_up()
-            device, memory = device_in_use()
-            self._show(device=config.device or device, memory_bytes=memory)
-        except Exception:
+        except Exception as error:
             # The first order will meet the same fault and report it.
             log.exception("Warm-up failed")
+            self._show(trouble=f"{type(error).__name__}: {error}"[:500])
+        device, total = device_in_use(config.device)
+        self._show(device=device, memory_bytes=total)
 
     def _show(self, **changes: Any) -> None:
         with self._showing:  # the warm-up thread shows too
-            self.vitals = replace(self.vitals, loaded=self.engine.loaded, **changes)
+            changes |= {
+                "loaded": self.engine.loaded,
+                "memory_used_bytes": memory.in_use(config.device),
+            }
+            self.vitals = self.vitals.model_copy(update=changes)
             self.vitals.write(self._vitals_file)
 
 

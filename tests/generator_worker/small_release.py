@@ -21,7 +21,7 @@ class SmallRelease:
     """Heads in the seed's colours. Seeds ending in 7 are poor, in 9 unsafe; 5 copies 4."""
 
     def __init__(self, digest: str = "0" * 64, params: Mapping[str, Any] | None = None) -> None:
-        self.digest = digest
+        self.digest, self.device = digest, "cpu"
         self.manifest = {"params": dict(params or {})}
         self.asked: list[tuple[list[int], list[str], dict[str, Any]]] = []
         self.upscaled = 0

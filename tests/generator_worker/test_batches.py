@@ -2,16 +2,22 @@ from __future__ import annotations
 
 import errno
 import io
+import time
+from dataclasses import replace
 from hashlib import sha256
 from uuid import uuid4
 
 import pytest
 from PIL import Image
 
-from generator_worker.batches import SUB_BATCH, Workshop, carry_out
-from generator_worker.contract import BATCH_FAILED, BATCH_PROGRESS, GenerateBatch
+from generator_worker.batches import Workshop, carry_out
+from generator_worker.contract import BATCH_FAILED, BATCH_PROGRESS, Duty, GenerateBatch
+from generator_worker.drawing import AT_ONCE, Painter
+from generator_worker.duty import DutyBook
 from generator_worker.engine import Engine
+from generator_worker.faulty import FaultyReleases
 from generator_worker.journal import MAX_STARTS, Journal
+from generator_worker.ledger import Ledger
 from generator_worker.outbox import Outbox, Spool
 from tests.generator_worker.small_release import SmallRelease
 
@@ -26,8 +32,17 @@ def release():
 @pytest.fixture
 def workshop(config, outbox, reports, tmp_path, release):
     engine = Engine([tmp_path / "releases"])
-    engine._loaded[DIGEST] = release
-    return Workshop(config, engine, outbox, Journal(tmp_path / "orders"), reports)
+    engine._loaded[DIGEST] = Painter(release)
+    return Workshop(
+        config,
+        engine,
+        outbox,
+        Journal(tmp_path / "orders"),
+        reports,
+        FaultyReleases(tmp_path / "faulty.json", "tests"),
+        DutyBook(tmp_path / "duty"),
+        Ledger(tmp_path / "ledger.json"),
+    )
 
 
 def order(**changes):
@@ -64,7 +79,7 @@ def test_only_keepers_are_enlarged(workshop, release):
 def test_works_in_small_parts_over_all_seeds(workshop, release):
     carry_out(workshop, order(count=20))
     parts = [seeds for seeds, _, _ in release.asked]
-    assert max(map(len, parts)) == SUB_BATCH
+    assert max(map(len, parts)) == AT_ONCE
     assert [seed for part in parts for seed in part] == list(range(1000, 1020))
 
 
@@ -94,7 +109,7 @@ def test_the_releases_own_threshold_goes_before_the_usual_one(workshop, release)
 
 def test_progress_goes_up_to_the_end(workshop, post, monkeypatch):
     clock = iter(range(10_000))
-    monkeypatch.setattr("generator_worker.batches.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("generator_worker.signs.time.monotonic", lambda: next(clock))
     carry_out(workshop, order(count=16))
     fractions = [message["fraction"] for message in post.named(BATCH_PROGRESS)]
     assert fractions == sorted(fractions)
@@ -141,12 +156,104 @@ def test_a_batch_of_which_nothing_is_left_is_refused_with_the_counts(workshop, p
     assert post.named(BATCH_FAILED)[0]["drawn"] == 1
 
 
-def test_a_fault_of_the_model_is_told_with_its_kind(workshop, post, release, monkeypatch):
-    def broken(*args, **options):
-        raise RuntimeError("CUDA out of memory")
+def broken(*args, **options):
+    raise RuntimeError("matrix of the wrong shape")
 
+
+def test_a_fault_of_the_model_is_told_with_its_kind(workshop, post, release, monkeypatch):
     monkeypatch.setattr(release, "generate", broken)
-    assert refusal(workshop, post, order()) == "RuntimeError: CUDA out of memory"
+    assert refusal(workshop, post, order()) == "RuntimeError: matrix of the wrong shape"
+    (failed,) = post.named(BATCH_FAILED)
+    assert (failed["kind"], failed["elsewhere"]) == ("drawing-fault", True)
+    assert workshop.ledger.read().failures == {"drawing-fault": 1}
+
+
+def test_three_faults_in_a_row_make_a_release_faulty_here(workshop, post, release, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(release, "generate", broken)
+        for _ in range(3):
+            assert workshop.faulty.fault(DIGEST) is None
+            carry_out(workshop, order())
+    assert carry_out(workshop, order()) is None  # though it would work now
+    failed = post.named(BATCH_FAILED)[-1]
+    assert (failed["kind"], failed["elsewhere"]) == ("faulty-release", True)
+    assert "failed 3 times in a row on worker painter" in failed["reason"]
+    assert "matrix of the wrong shape" in failed["reason"]
+    workshop.faulty.forgive(DIGEST)
+    assert carry_out(workshop, order()).images == 7
+
+
+def test_what_works_in_between_starts_the_count_anew(workshop, release, monkeypatch):
+    for _ in range(3):
+        with monkeypatch.context() as patched:
+            patched.setattr(release, "generate", broken)
+            carry_out(workshop, order())
+            carry_out(workshop, order())
+        assert carry_out(workshop, order()).images == 7
+    assert workshop.faulty.listed() == ()
+
+
+def test_faults_of_orders_are_no_faults_of_releases(workshop, release):
+    for _ in range(4):
+        carry_out(workshop, order(params={"min_score": "high"}))
+        carry_out(workshop, order(count=1, base_seed=1007))
+    assert workshop.faulty.listed() == ()
+
+
+def test_in_maintenance_nothing_is_begun(workshop, post, release):
+    workshop.duty.write(Duty.MAINTENANCE)
+    assert "painter is in maintenance" in refusal(workshop, post, order())
+    assert post.named(BATCH_FAILED)[0]["elsewhere"]
+    assert release.asked == []
+
+
+def test_a_draining_worker_finishes_what_it_has(workshop):
+    workshop.duty.write(Duty.DRAINING)
+    assert carry_out(workshop, order()).images == 7
+
+
+def test_without_room_on_its_disk_it_takes_nothing_on(workshop, post, release):
+    cramped = replace(workshop, config=replace(workshop.config, min_free_mib=100_000_000))
+    reason = refusal(cramped, post, order())
+    assert "MiB left on the disk" in reason and "MIN_FREE_MIB asks for 100000000" in reason
+    assert (post.named(BATCH_FAILED)[0]["kind"], release.asked) == ("no-room", [])
+
+
+def test_a_batch_that_takes_too_long_is_stopped(workshop, post, release):
+    hurried = replace(workshop, config=replace(workshop.config, batch_seconds=0.0))
+    reason = refusal(hurried, post, order())
+    assert reason.startswith("After 0 s, STYLEDIFFUSER_BATCH_SECONDS, ")
+    assert post.named(BATCH_FAILED)[0]["kind"] == "too-long"
+    assert len(release.asked) == 1  # at its first step
+
+
+def test_what_was_made_is_counted(workshop):
+    carry_out(workshop, order())
+    counts = workshop.ledger.read()
+    assert (counts.batches, counts.drawn, counts.images) == (1, 10, 7)
+    assert counts.dropped == {
+        "near-duplicate": 1, "below the critic's threshold": 1, "unsafe": 1
+    }  # fmt: skip
+    assert (sum(counts.scores), round(counts.score_sum, 6)) == (10, 8.3)
+    assert counts.scores[3] == 1 and counts.scores[17] == 9
+    assert counts.seconds > 0
+
+
+def test_signs_of_life_are_given_while_a_release_loads(workshop, post, monkeypatch):
+    monkeypatch.setattr("generator_worker.signs.EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("generator_worker.signs.QUIET_SECONDS", 0.01)
+    load = workshop.engine.painter
+
+    def slowly(digest, tell):
+        tell("fetching 120 of 400 MiB")
+        time.sleep(0.2)
+        return load(digest)
+
+    monkeypatch.setattr(workshop.engine, "painter", slowly)
+    carry_out(workshop, order())
+    notes = [message["note"] for message in post.named(BATCH_PROGRESS)]
+    assert notes.count("fetching 120 of 400 MiB") > 2
+    assert notes.index("begun") > notes.index("fetching 120 of 400 MiB")
 
 
 def test_a_full_disk_is_told_and_leaves_nothing_half_done(workshop, post, monkeypatch):
@@ -175,6 +282,7 @@ def test_an_order_that_kills_its_process_is_given_up(workshop, post, release, mo
     assert post.named(BATCH_FAILED) == []
     reason = refusal(workshop, post, asked)
     assert "died 3 times while making this batch on worker painter" in reason
+    assert "died 3 times" in workshop.faulty.fault(DIGEST).reason
     assert release.asked == []
 
 

@@ -36,10 +36,11 @@ def test_reads_the_environment():
     [
         ("SFTP_PORT", "ssh", "SFTP_PORT='ssh': set a number from 1 to 65535"),
         ("SFTP_PORT", "70000", "from 1 to 65535"),
-        ("MAX_LOADED", "0", "from 1 to 64"),
+        ("TASKS_PER_CHILD", "0", "from 1 to 1000000"),
         ("SOFT_SHUTDOWN", "nan", "from 0 to 3600"),
         ("WORKER_NAME", "two words", "letters, digits"),
         ("WORKER_NAME", "-dash", "beginning with a letter"),
+        ("WORKER_NAME", "painter.live", "not ending in .live"),
     ],
 )
 def test_refuses_what_it_cannot_use_and_names_it(key, value, says):

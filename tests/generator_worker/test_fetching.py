@@ -8,10 +8,12 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
+import paramiko
 import pytest
 
-from generator_worker.engine import Engine, UnknownRelease
-from generator_worker.fetching import FetchError, fetch, note_use
+from generator_worker.engine import Engine
+from generator_worker.fetching import Cache, FetchError, note_use
+from generator_worker.refusals import NotFetched, UnknownRelease
 
 WEIGHTS = bytes(range(256)) * 2000  # 500 KiB
 
@@ -41,6 +43,15 @@ def serve(checkpoints: Path, name: str, files: dict[str, bytes]) -> str:
 @pytest.fixture
 def checkpoints(sftp):
     return sftp.root / "checkpoints"
+
+
+def fetch(config, digest):
+    return Cache(config).fetch(digest)
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch):
+    monkeypatch.setattr("generator_worker.fetching.PAUSES", (0.01, 0.01))
 
 
 def visible(config):
@@ -140,7 +151,46 @@ def test_one_larger_than_the_cache(connected, checkpoints):
 
 def test_the_engine_fetches_what_it_lacks(connected, checkpoints):
     digest = serve(checkpoints, "toon", {"config.json": b"{}"})
-    engine = Engine([connected.release_cache], fetch=lambda wanted: fetch(connected, wanted))
+    engine = Engine([connected.release_cache], source=Cache(connected))
     assert engine.find(digest) == connected.release_cache / digest
     with pytest.raises(UnknownRelease, match="could not be fetched: the server does not have it"):
         engine.find("0" * 64)
+    away = Engine([], source=Cache(replace(connected, sftp_port=1)))
+    with pytest.raises(NotFetched, match="refuses connections"):
+        away.find("0" * 64)
+
+
+def test_a_link_that_is_cut_again_and_again_is_gone_on_with(connected, checkpoints, monkeypatch):
+    """The server's answers end after 100 KiB a connection: more cuts than pauses."""
+    digest = serve(checkpoints, "toon", {"model.safetensors": WEIGHTS, "config.json": b"{}"})
+    came, notes, read = [], [], paramiko.SFTPFile.read
+    monkeypatch.setattr("generator_worker.fetching.PIECE", 50_000)
+
+    def cut(file, size=None):
+        if size != 50_000 or came.count(50_000) % 3 < 2:
+            came.append(size)
+            return read(file, size)
+        came.append(0)
+        came.append(50_000)
+        raise EOFError
+
+    monkeypatch.setattr(paramiko.SFTPFile, "read", cut)
+    counted = []
+    folder = Cache(connected, counted.append).fetch(digest, notes.append)
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert came.count(0) > 3  # cuts
+    assert sum(counted) == len(WEIGHTS) + 2
+    assert len(counted) == came.count(0) + 1
+    assert notes[-1] == "fetching 0 of 1 MiB"
+
+
+def test_progress_counts_what_is_here_already(connected, checkpoints):
+    weights = bytes(3 * 2**20)
+    digest = serve(checkpoints, "toon", {"model.safetensors": weights})
+    draft = connected.release_cache / f".{digest}"
+    draft.mkdir(parents=True)
+    (draft / "model.safetensors").write_bytes(weights[: 2**20])
+    counted, notes = [], []
+    Cache(connected, counted.append).fetch(digest, notes.append)
+    assert notes == [f"fetching {done} of 3 MiB" for done in (1, 2, 3)]
+    assert counted == [2 * 2**20]

@@ -10,6 +10,7 @@ from generator_worker.contract import (
     Heartbeat,
 )
 from generator_worker.heartbeat import Pulse
+from generator_worker.refusals import NoRoom
 from generator_worker.reports import Reports
 from generator_worker.vitals import Vitals
 from tests.generator_worker.conftest import manifest
@@ -17,7 +18,7 @@ from tests.generator_worker.conftest import manifest
 
 def test_messages_follow_the_contract(reports, post):
     batch_id = uuid4()
-    assert reports.refused(batch_id, 2, "x" * 3000)
+    assert reports.refused(batch_id, 2, NoRoom("x" * 3000))
     assert reports.delivered(manifest(batch_id))
     reports.progress(batch_id, 1.0000001, "n" * 300)
     assert [name for name, _ in post.sent] == [BATCH_FAILED, BATCH_DELIVERED, BATCH_PROGRESS]
@@ -28,6 +29,7 @@ def test_messages_follow_the_contract(reports, post):
     }
     failed = BatchFailed.read(post.named(BATCH_FAILED)[0])
     assert (failed.batch_id, failed.attempt, len(failed.reason)) == (batch_id, 2, 2000)
+    assert (failed.kind, failed.elsewhere) == ("no-room", True)
     assert BatchProgress.read(post.named(BATCH_PROGRESS)[0]).fraction == 1
 
 
@@ -42,7 +44,10 @@ def test_after_a_failure_progress_keeps_quiet_but_results_are_tried(reports, pos
 
 def test_a_heartbeat_tells_what_the_child_left(config, outbox, post, spooled):
     config.home.mkdir(parents=True)
-    Vitals("NVIDIA L4", 24 * 2**30, ("a" * 64,), 88.5).write(config.home / "vitals.json")
+    vitals = Vitals(
+        device="NVIDIA L4", memory_bytes=24 * 2**30, loaded=("a" * 64,), images_per_minute=88.5
+    )
+    vitals.write(config.home / "vitals.json")
     spooled()
     pulse = Pulse(config, outbox, Reports(post, "painter"))
     pulse.stop()

@@ -11,7 +11,7 @@ import requests
 from tusclient.client import TusClient
 
 from generator_worker.config import Config
-from generator_worker.fetching import fetch
+from generator_worker.fetching import Cache
 from tests.integration.house import House
 from tests.integration.upload_server import PREPARE
 
@@ -38,7 +38,7 @@ def test_an_uploaded_bundle_becomes_a_release(tmp_path: Path, bundle: Path, monk
         digest = hashlib.sha256((bundle / "release.json").read_bytes()).hexdigest()
         assert report["used_by"] == [digest]
         assert house.rows("SELECT digest, state FROM registry_release") == [(digest, "draft")]
-        folder = fetch(Config.from_env(house.plan.worker_env), digest)
+        folder = Cache(Config.from_env(house.plan.worker_env)).fetch(digest)
         for path in bundle.rglob("*"):
             if path.is_file():
                 assert (folder / path.relative_to(bundle)).read_bytes() == path.read_bytes()
