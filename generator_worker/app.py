@@ -12,7 +12,7 @@ from celery import Celery
 from kombu import Exchange, Queue
 
 from generator_worker.config import Config, software
-from generator_worker.contract import GENERATE_QUEUE, live_queue, worker_queue
+from generator_worker.contract import live_queue, worker_queue
 from generator_worker.duty import DutyBook
 from generator_worker.faulty import FaultyReleases
 from generator_worker.journal import Journal
@@ -64,7 +64,7 @@ def celery_app(config: Config) -> Celery[Any]:
 def _queues(config: Config) -> tuple[str, ...]:
     """In the order in which they are read: see `queue_order_strategy`."""
     name = config.worker_name
-    return live_queue(name), worker_queue(name), GENERATE_QUEUE
+    return live_queue(name), worker_queue(name)
 
 
 def _transport(config: Config) -> dict[str, Any]:

@@ -24,9 +24,8 @@ from pydantic import (
 
 CONTRACT = 1
 
-# Celery queue names. A worker also listens on `live_queue(name)` and then `worker_queue(name)`, for
-# what is meant for it alone.
-GENERATE_QUEUE = "generate"
+# Celery queue names of the server. A worker reads `live_queue(name)` and then `worker_queue(name)`:
+# whatever it is sent is meant for it alone.
 SERVER_QUEUE = "server"
 # Apart from the server's other work: what is taken in takes long, a heartbeat must be read soon.
 INGEST_QUEUE = "ingest"

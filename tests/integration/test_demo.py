@@ -30,7 +30,6 @@ class Demo:
             "STYLEDIFFUSER_PORT": str(port),
             "STYLEDIFFUSER_DEMO_RELEASE": str(bundle),
             "STYLEDIFFUSER_AVATAR_SIZE": "128",  # what the tiny release draws
-            "STYLEDIFFUSER_DEMO_BATCH_SIZE": "4",
             "STYLEDIFFUSER_DEMO_LOW": "4",
             "STYLEDIFFUSER_DEMO_HIGH": "8",
         }

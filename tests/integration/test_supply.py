@@ -20,8 +20,8 @@ point_pool("unknown", release, low_watermark=4, high_watermark=4, batch_size=4)
 
 
 def test_an_order_is_drawn_delivered_ingested_and_receipted(house: House, bundle: Path):
-    house.open_pool("first", bundle, images=6, batch_size=6)
-    house.wait("6 avatars", lambda: house.available("first") == 6, 90)
+    house.open_pool("first", bundle, images=4, batch_size=4)
+    house.wait("4 avatars", lambda: house.available("first") == 4, 90)
     ((batch_id, state, _),) = house.batches("first")
     assert state == "ingested"
     house.wait("an empty outbox", lambda: not house.outbox.waiting())
@@ -29,7 +29,7 @@ def test_an_order_is_drawn_delivered_ingested_and_receipted(house: House, bundle
     inbox = house.home / "sftp" / "inbox"
     assert [*(inbox / "new").iterdir(), *(inbox / "tmp").iterdir()] == []
     seeds = house.rows("SELECT seed FROM buffer_avatar")
-    assert len(set(seeds)) == 6
+    assert len(set(seeds)) == 4
     (worker,) = house.rows("SELECT name, device, images_per_minute FROM fleet_worker")
     assert worker[0] == "demo"
 

@@ -19,6 +19,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from generator_worker.contract import JOB_FOLDER, Manifest
+from webgui.fleet import duty
 from webgui.fleet.hearsay import clean
 
 from . import inbox, likeness, orders, replenish, tickets
@@ -175,6 +176,7 @@ def _write_rows(batch: Batch, pictures: list[Picture]) -> None:
         ],
         batch_size=200,
     )
+    duty.note_success(batch.worker)
     likeness.remember(pool, avatars)
     tickets.serve(pool)
     if avatars:
@@ -232,6 +234,7 @@ def _quarantine(batch_id: UUID, worker: str, reason: str) -> Outcome:
         if changed:
             note = f"Batch {batch_id} quarantined: {reason}"
             replenish.note_trouble(batch.pool, note, forgiven=1)
+            duty.note_fault(worker, note)
     inbox.quarantine(str(batch_id), reason)
     _answer(batch_id, worker)
     return Outcome.QUARANTINED

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from generator_worker.contract import MAX_BATCH
 from webgui.registry.models import Release
 
 KEY_SPACE = 2**62
@@ -27,7 +28,8 @@ class Pool(models.Model):
     release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="pools")
     low_watermark = models.PositiveIntegerField(default=24)
     high_watermark = models.PositiveIntegerField(default=64)
-    batch_size = models.PositiveIntegerField(default=8)
+    # The most of one order; how many it really is goes by the speed of the worker that gets it.
+    batch_size = models.PositiveIntegerField(default=MAX_BATCH)
     # Paused: nothing new is ordered; what is in the buffer is still handed out.
     paused = models.BooleanField(default=False)
     # Once below low it fills until high, however many orders that takes.
@@ -45,7 +47,7 @@ class Pool(models.Model):
                 condition=Q(low_watermark__lte=F("high_watermark")), name="pool_low_lte_high"
             ),
             models.CheckConstraint(
-                condition=Q(batch_size__gte=1, batch_size__lte=512), name="pool_batch_size"
+                condition=Q(batch_size__gte=1, batch_size__lte=MAX_BATCH), name="pool_batch_size"
             ),
         ]
 
@@ -69,9 +71,12 @@ class Batch(models.Model):
     ordered ──> delivered ──> ingested
        │            ├───────> quarantined      (bad files: nothing of it is served)
        │            └───────> overdue          (its files are gone from the inbox)
-       ├──> overdue ──> ordered, attempt + 1   (re-issued, at most 3 attempts)
+       ├──> overdue ──> ordered, attempt + 1   (re-issued to another, at most 3 attempts)
        │       └──────> failed                 (no attempt left, or nobody wants it any more)
-       └──> failed                             (the worker refused it)
+       └──> failed                             (refused, and no other worker would do better)
+
+    Overdue is what passed its deadline, and at once what a worker had that fell silent, was put
+    in maintenance, or says that another may do it.
 
     A late batch is better than none: overdue and failed ones may still become delivered, and
     a sign of life makes an overdue one ordered again.
@@ -100,7 +105,7 @@ class Batch(models.Model):
     params = models.JSONField(default=dict, blank=True)
     ordered_at = models.DateTimeField(default=timezone.now)
     deadline = models.DateTimeField()
-    worker = models.CharField(max_length=63, blank=True)
+    worker = models.CharField(max_length=63, blank=True)  # whose order it is, then who delivered
     fraction = models.FloatField(default=0)
     note = models.CharField(max_length=200, blank=True)
     progress_at = models.DateTimeField(null=True, blank=True)
@@ -116,6 +121,7 @@ class Batch(models.Model):
         indexes = [
             models.Index(fields=["pool", "state"]),
             models.Index(fields=["state"]),
+            models.Index(fields=["pool", "-ordered_at"], name="batch_last_of_pool"),
             models.Index(
                 fields=["release", "-settled_at"], condition=Q(drawn__gt=0), name="batch_measured"
             ),

@@ -1,30 +1,36 @@
-"""Sending what the database already says: the messages to workers.
-
-A message that does not get through is no loss, only a delay: the row stays, and the reconciler
-rings again. So no caller waits for the broker, nor fails with it.
-"""
+"""Who has which orders in hand, and the messages about them. The rows are the truth: what does
+not get through, the reconciler sends again."""
 
 from __future__ import annotations
 
-import logging
 from uuid import UUID
 
 from generator_worker.contract import (
     BATCH_RECEIVED,
     GENERATE_BATCH,
-    GENERATE_QUEUE,
     BatchReceipt,
     GenerateBatch,
-    Wire,
     worker_queue,
 )
+from webgui.fleet import doorbell
+from webgui.fleet.dispatch import Fleet
 
 from .models import Batch
 
-log = logging.getLogger(__name__)
+
+def muster() -> Fleet:
+    """Who can take orders, with what each has in hand already."""
+    fleet = Fleet.now()
+    under_way = Batch.objects.filter(state=Batch.State.ORDERED)
+    for name, digest, count, fraction in under_way.values_list(
+        "worker", "release__digest", "count", "fraction"
+    ):
+        fleet.burden(name, digest, count * (1 - fraction))
+    return fleet
 
 
 def send_order(batch: Batch) -> bool:
+    """To the queue of the worker it was given to."""
     message = GenerateBatch(
         batch_id=batch.pk,
         attempt=batch.attempt,
@@ -34,19 +40,8 @@ def send_order(batch: Batch) -> bool:
         base_seed=batch.base_seed,
         params=batch.params,
     )
-    return _send(GENERATE_BATCH, message, GENERATE_QUEUE)
+    return doorbell.ring(GENERATE_BATCH, message, worker_queue(batch.worker))
 
 
 def send_receipt(batch_id: UUID, worker: str) -> bool:
-    return _send(BATCH_RECEIVED, BatchReceipt(batch_id=batch_id), worker_queue(worker))
-
-
-def _send(task: str, message: Wire, queue: str) -> bool:
-    from webgui.config.celery import app
-
-    try:
-        app.send_task(task, kwargs={"message": message.wire()}, queue=queue, retry=False)
-    except Exception as error:  # whatever the transport raises: kombu wraps only some of it
-        log.warning("%s to %s not sent: %s", task, queue, error)
-        return False
-    return True
+    return doorbell.ring(BATCH_RECEIVED, BatchReceipt(batch_id=batch_id), worker_queue(worker))

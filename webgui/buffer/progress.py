@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from generator_worker.contract import BatchProgress
 from webgui.fleet import roster
+from webgui.fleet.dispatch import FIRST_COUNT
 from webgui.fleet.hearsay import clean
 from webgui.registry.models import Release
 
@@ -36,16 +37,21 @@ class Outlook:
 
 
 def record(message: BatchProgress) -> bool:
-    """A sign of life: note how far the batch is and push its deadline away."""
-    open_batch = Batch.objects.filter(
-        pk=message.batch_id, state__in=(Batch.State.ORDERED, Batch.State.OVERDUE)
+    """A sign of life: note how far the batch is and push its deadline away.
+
+    Only from the worker that has the order. Where it was about to be given to another, whoever
+    is at it has it.
+    """
+    theirs = Q(state=Batch.State.OVERDUE) | Q(
+        state=Batch.State.ORDERED, worker__in=("", message.worker)
     )
-    batch = open_batch.first()
+    open_batch = Batch.objects.filter(theirs, pk=message.batch_id)
+    batch = open_batch.select_related("release").first()
     if batch is None:
         return False
     now = timezone.now()
     left = batch.count * (1 - message.fraction)
-    deadline = now + patience(math.ceil(left))
+    deadline = now + patience(left * roster.pace(message.worker, batch.release.digest))
     return bool(
         open_batch.update(
             state=Batch.State.ORDERED,
@@ -58,16 +64,11 @@ def record(message: BatchProgress) -> bool:
     )
 
 
-def patience(images: int, batches_ahead: int = 0, loading: str = "") -> timedelta:
-    """How long an order may take before it counts as lost: honest slowness is not loss.
-
-    `loading` is the digest of the release it needs: loading one takes a while.
-    """
-    expected = roster.seconds_per_image() * images * (1 + batches_ahead)
+def patience(expected: float, loading: bool = False) -> timedelta:
+    """How long work that is expected to take so many seconds may take before it counts as lost:
+    honest slowness is not loss. `loading`: the worker has to load the release first."""
     seconds = settings.BATCH_GRACE_SECONDS + 3 * expected
-    if loading and not roster.has_loaded(loading):
-        seconds += settings.BATCH_LOADING_SECONDS
-    return timedelta(seconds=seconds)
+    return timedelta(seconds=seconds + (settings.BATCH_LOADING_SECONDS if loading else 0))
 
 
 def outlook(ticket: Ticket) -> Outlook:
@@ -103,7 +104,7 @@ def _busy_with(batches: list[Batch]) -> str:
 def _eta(ticket: Ticket, position: int, batches: list[Batch]) -> tuple[int | None, str]:
     """Until the batches under way, the furthest first, have brought `position` images that fit;
     or None and why nobody can tell."""
-    workers = roster.alive().count()
+    workers = roster.at_work().count()
     if not workers:
         return None, "No worker is there right now. It goes on as soon as one is back."
     share = share_kept(ticket.pool.release_id)
@@ -117,7 +118,7 @@ def _eta(ticket: Ticket, position: int, batches: list[Batch]) -> tuple[int | Non
     else:
         if why := _why_no_more(ticket):
             return None, why
-        size = ticket.pool.batch_size
+        size = min(FIRST_COUNT, ticket.pool.batch_size)
         seconds += math.ceil((position - brought) / (size * share)) * size * pace
     return math.ceil(seconds + DELIVERY_SECONDS), ""
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, F, Min, Q, QuerySet
 from django.utils import timezone
 
-from generator_worker.contract import MAX_BATCH, BatchFailed
-from webgui.fleet import roster
+from generator_worker.contract import MAX_BATCH, BatchFailed, Duty
+from webgui.fleet import dispatch, duty, roster
+from webgui.fleet.dispatch import Fleet
 from webgui.fleet.hearsay import clean
 from webgui.registry.models import Release
 
@@ -26,17 +29,23 @@ from .yields import draws_for, in_vain, share_kept
 SEEDS = 2**53
 # Where few of a release's images are kept, a batch for tags may be so many times larger.
 LARGER_FOR_TAGS = 4
+PASSED_OVER = timedelta(minutes=2)  # so long without an order, a pool's turn has come
 FIRST_PAUSE, LONGEST_PAUSE = 15, 600  # seconds, after failures in a row
+# Kinds of `BatchFailed` that are no fault of the worker.
+HANDED_BACK = "maintenance"
+NO_FAULT = (
+    HANDED_BACK, "empty-batch", "bad-params", "faulty-release", "unknown-release", "unreadable",
+)  # fmt: skip
 log = logging.getLogger(__name__)
 
 
 def replenish() -> int:
-    """Order what the pools lack, the emptiest first, one batch each in turn; returns how many.
+    """Order what the pools lack, in turns; returns how many batches.
 
-    Bounded by what the alive workers can be behind by. Two clocks at once order no more than
+    Bounded by what each worker at work can be behind by. Two clocks at once order no more than
     one: all is decided with every pool locked, from what is ordered by then.
     """
-    if room_in_flight() <= 0 or not any(_wish(pool) for pool in _pools_to_serve()):
+    if not orders.muster().has_room or not any(_wish(pool) for pool in _pools_to_serve()):
         return 0
     with transaction.atomic():
         list(Pool.objects.select_for_update(no_key=True).order_by("pk").values_list("pk"))
@@ -46,20 +55,17 @@ def replenish() -> int:
     return len(batches)
 
 
-def room_in_flight() -> int:
-    in_flight = Batch.objects.filter(state=Batch.State.ORDERED).count()
-    return roster.alive().count() * settings.BATCHES_PER_WORKER - in_flight
-
-
 def _order_in_turn() -> list[Batch]:
+    """Rounds in which each pool that lacks something gets one batch, while workers have room."""
+    fleet = orders.muster()
     placed: list[Batch] = []
-    room = room_in_flight()
-    while room > len(placed):
+    while fleet.has_room:
         wishes = [wish for pool in _pools_to_serve() if (wish := _wish(pool))]
-        wishes.sort(key=lambda wish: wish.fullness)
-        if not wishes:
+        wishes.sort(key=lambda wish: wish.turn)
+        batches = [batch for wish in wishes if (batch := _place(wish, fleet))]
+        if not batches:
             break
-        placed += [_write_order(wish) for wish in wishes[: room - len(placed)]]
+        placed += batches
     return placed
 
 
@@ -72,64 +78,110 @@ def _pools_to_serve() -> QuerySet[Pool]:
     )
 
 
+class Need(IntEnum):
+    """How badly a pool wants its next batch."""
+
+    VISITORS = 0  # some wait for what nothing under way will bring, or its turn is long due
+    LOW = 1  # below its low watermark
+    FILLING = 2
+
+
 @dataclass(frozen=True)
 class Wish:
     """The next batch a pool wants."""
 
     pool: Pool
-    count: int
-    fullness: float
+    need: Need
+    images: int  # wanted in the buffer
+    soon: bool  # the first of them are what counts
+    last: Batch | None  # the pool's last order
     params: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def turn(self) -> tuple[int, datetime, int]:
+        """The neediest first; of these, whose last order is the oldest: whatever their sizes, all
+        of them get the same share of the workers' time and none is passed over twice."""
+        last = self.last.ordered_at if self.last else datetime.min.replace(tzinfo=UTC)
+        return self.need, last, self.pool.pk
 
 
 def _wish(pool: Pool) -> Wish | None:
-    now = level(pool)
-    fullness = now.expected / max(1, pool.high_watermark)
-    for_tickets, for_stock = _wish_for_tickets(pool, fullness), _wish_for_stock(pool, now, fullness)
+    last = Batch.objects.filter(pool=pool).order_by("-ordered_at").first()
+    for_tickets, for_stock = _wish_for_tickets(pool, last), _wish_for_stock(pool, last)
     if for_tickets and for_stock:
         # In turns: those who wait for tags must not keep everybody else's shelf empty.
-        last = Batch.objects.filter(pool=pool).order_by("-ordered_at").first()
         return for_stock if last is not None and last.params else for_tickets
     return for_tickets or for_stock
 
 
-def _wish_for_stock(pool: Pool, now: Level, fullness: float) -> Wish | None:
+def _wish_for_stock(pool: Pool, last: Batch | None) -> Wish | None:
     """The watermark rule: below low, fill until high."""
+    now = level(pool)
     filling = now.expected < (pool.high_watermark if pool.filling else pool.low_watermark)
     if filling != pool.filling:
         Pool.objects.filter(pk=pool.pk).update(filling=filling)
-    return Wish(pool, pool.batch_size, fullness) if filling else None
+    if not filling:
+        return None
+    return Wish(
+        pool=pool,
+        need=_need(pool, now, last),
+        images=pool.high_watermark - now.expected,
+        soon=now.expected <= 0,
+        last=last,
+    )
 
 
-def _wish_for_tickets(pool: Pool, fullness: float) -> Wish | None:
+def _need(pool: Pool, now: Level, last: Batch | None) -> Need:
+    if now.expected >= pool.low_watermark:
+        return Need.FILLING
+    # However many visitors another pool has, this one gets an order now and then.
+    passed_over = last is None or last.ordered_at < timezone.now() - PASSED_OVER
+    return Need.VISITORS if now.expected < 0 or passed_over else Need.LOW
+
+
+def _wish_for_tickets(pool: Pool, last: Batch | None) -> Wish | None:
     """A batch made to measure for visitors who wait for tags that nothing under way will bring."""
     tagged = tickets.waiting(pool).exclude(tags=[]).order_by()
     for row in tagged.values("tags").annotate(many=Count("id"), since=Min("created_at")):
         params = {"tags": row["tags"]}
         under_way = Batch.objects.filter(pool=pool, params=params, state__in=Batch.UNDER_WAY)
         if not under_way.exists() and not in_vain(pool, row["tags"], row["since"]):
-            return Wish(pool, _draws_for_tickets(pool, row["many"]), fullness, params)
+            return Wish(pool, Need.VISITORS, row["many"], True, last, params)
     return None
 
 
-def _draws_for_tickets(pool: Pool, many: int) -> int:
-    wanted = min(pool.batch_size, many)
-    most = min(MAX_BATCH, LARGER_FOR_TAGS * pool.batch_size)
-    return max(2, draws_for(wanted, share_kept(pool.release_id), most))
-
-
-def _write_order(wish: Wish) -> Batch:
-    ahead = Batch.objects.filter(state=Batch.State.ORDERED).count()
-    pool, count = wish.pool, wish.count
+def _place(wish: Wish, fleet: Fleet) -> Batch | None:
+    """Order it of whoever has the first images soonest; None where nobody has room for it."""
+    release = wish.pool.release
+    worker = fleet.choose(release.digest)
+    if worker is None:
+        return None
+    count = _count(wish, dispatch.size(worker, release.digest, wish.soon))
+    work = count * worker.seconds_per_image(release.digest)
+    deadline = patience(
+        fleet.seconds_in_hand(worker.name) + work, loading=release.digest not in worker.loaded
+    )
+    fleet.burden(worker.name, release.digest, count)
     return Batch.objects.create(
-        pool=pool,
-        release=pool.release,
+        pool=wish.pool,
+        release=release,
+        worker=worker.name,
         count=count,
         # Nobody may draw the same picture twice, so every batch has its own stretch of seeds.
         base_seed=secrets.randbelow(SEEDS - count),
         params=wish.params,
-        deadline=timezone.now() + patience(count, ahead, pool.release.digest),
+        deadline=timezone.now() + deadline,
     )
+
+
+def _count(wish: Wish, size: int) -> int:
+    """How many to draw: what is lacking and what curation will drop of it, in orders of `size`."""
+    size = min(size, wish.pool.batch_size, MAX_BATCH)
+    share = share_kept(wish.pool.release_id)
+    if wish.params:
+        most = min(MAX_BATCH, LARGER_FOR_TAGS * size)
+        return max(2, draws_for(min(size, wish.images), share, most))
+    return min(size, max(dispatch.FIRST_COUNT, math.ceil(wish.images / share)))
 
 
 def reconcile() -> int:
@@ -137,29 +189,58 @@ def reconcile() -> int:
     mark_overdue()
     reissued = 0
     overdue = Batch.objects.filter(state=Batch.State.OVERDUE).select_related("pool", "release")
+    fleet = orders.muster()
     for batch in overdue.order_by("ordered_at"):
         if batch.attempt >= Batch.MAX_ATTEMPTS:
-            give_up(batch, f"No worker delivered it in {batch.attempt} attempts.")
+            give_up(batch, batch.reason or f"No worker delivered it in {batch.attempt} attempts.")
         elif not _still_wanted(batch):
             give_up(batch, "Overdue, and the pool no longer needs it.", trouble=False)
-        elif room_in_flight() > 0:
-            reissued += _reissue(batch)
+        else:
+            reissued += _reissue(batch, fleet)
     return reissued
 
 
 def mark_overdue() -> int:
-    """Orders past their deadline, begun by a worker that fell silent, or delivered and lost."""
+    """Orders past their deadline, of workers that fell silent or left, or delivered and lost."""
     now = timezone.now()
     silent = now - timedelta(seconds=settings.BATCH_SILENCE_SECONDS)
     # A finished batch (fraction 1) is on its way or spooled: only its deadline counts.
     went_silent = Q(progress_at__lt=silent, fraction__lt=1)
     lost = Q(state=Batch.State.ORDERED) & (Q(deadline__lt=now) | went_silent)
-    marked = Batch.objects.filter(lost).update(state=Batch.State.OVERDUE)
+    marked = _lose(Batch.objects.filter(lost))
+    marked += _mark_deserted()
     for batch in Batch.objects.filter(state=Batch.State.DELIVERED, deadline__lt=now):
         if not inbox.holds(batch.pk):
             still = Batch.objects.filter(pk=batch.pk, state=Batch.State.DELIVERED)
             marked += still.update(state=Batch.State.OVERDUE)
     return marked
+
+
+def _lose(lost: QuerySet[Batch]) -> int:
+    """Overdue, and a fault of the worker that had it."""
+    marked = 0
+    for batch_id, worker in lost.values_list("pk", "worker"):
+        if lost.filter(pk=batch_id).update(state=Batch.State.OVERDUE):
+            marked += 1
+            duty.note_fault(worker, f"Batch {batch_id} was not delivered in time.")
+    return marked
+
+
+def _mark_deserted() -> int:
+    """What silent workers and those in maintenance had goes to others at once.
+
+    While nobody else is there it is theirs: a broker that is away makes all of them silent.
+    """
+    if not roster.at_work().exists():
+        return 0
+    aside = roster.alive().filter(duty=Duty.MAINTENANCE).values("name")
+    open_ones = Batch.objects.filter(state=Batch.State.ORDERED).exclude(worker="")
+    deserted = open_ones.filter(
+        ~Q(worker__in=roster.alive().values("name"))
+        | Q(worker__in=aside, progress_at=None)  # what is begun it finishes
+    )
+    here = [batch_id for batch_id in deserted.values_list("pk", flat=True) if inbox.holds(batch_id)]
+    return deserted.exclude(pk__in=here).update(state=Batch.State.OVERDUE)
 
 
 def _still_wanted(batch: Batch) -> bool:
@@ -171,21 +252,34 @@ def _still_wanted(batch: Batch) -> bool:
     )
 
 
-def _reissue(batch: Batch) -> bool:
+def _reissue(batch: Batch, fleet: Fleet) -> bool:
+    """To another worker if there is one; the same images, since the seeds are the same."""
+    digest = batch.release.digest
+    worker = fleet.choose(digest, batch.count, avoid=(batch.worker,))
+    worker = worker or fleet.choose(digest, batch.count)
+    if worker is None:
+        return False
+    work = batch.count * worker.seconds_per_image(digest)
+    if work > dispatch.LONGEST_SECONDS:
+        give_up(batch, "Overdue, and too large for the workers left.", trouble=False)
+        return False
+    ahead = fleet.seconds_in_hand(worker.name)
+    fleet.burden(worker.name, digest, batch.count)
     changed = Batch.objects.filter(
         pk=batch.pk, state=Batch.State.OVERDUE, attempt=batch.attempt
     ).update(
         state=Batch.State.ORDERED,
         attempt=F("attempt") + 1,
-        deadline=timezone.now() + patience(batch.count, 1, batch.release.digest),
+        deadline=timezone.now() + patience(ahead + work, loading=digest not in worker.loaded),
         fraction=0,
         note="",
-        worker="",
+        worker=worker.name,
         progress_at=None,
     )
     if changed:
         batch.attempt += 1
-        log.warning("Batch %s overdue: re-issued, attempt %d", batch.pk, batch.attempt)
+        batch.worker = worker.name
+        log.warning("Batch %s re-issued to %s, attempt %d", batch.pk, batch.worker, batch.attempt)
         orders.send_order(batch)
     return bool(changed)
 
@@ -203,17 +297,30 @@ def give_up(batch: Batch, reason: str, trouble: bool = True) -> bool:
 
 
 def refused(message: BatchFailed) -> bool:
-    """A worker cannot carry out an order: remember why, and do not ask again at once."""
-    open_batch = Batch.objects.select_related("pool").filter(
+    """A worker cannot carry out an order: remember why, and ask another if that may help."""
+    open_batch = Batch.objects.select_related("pool", "release").filter(
         pk=message.batch_id,
         attempt=message.attempt,
+        worker__in=("", message.worker),
         state__in=(Batch.State.ORDERED, Batch.State.OVERDUE),
     )
     batch = open_batch.first()
     if batch is None:
         return False
-    open_batch.update(worker=message.worker, drawn=message.drawn)
-    return give_up(batch, f"{message.worker}: {message.reason}")
+    reason = clean(f"{message.worker}: {message.reason}")
+    if message.elsewhere and _others_may(batch, message.worker):
+        changed = open_batch.update(state=Batch.State.OVERDUE, worker=message.worker, reason=reason)
+    else:
+        open_batch.update(worker=message.worker, drawn=message.drawn)
+        changed = give_up(batch, reason, trouble=message.kind != HANDED_BACK)
+    if changed and message.kind not in NO_FAULT:
+        duty.note_fault(message.worker, message.reason)
+    return bool(changed)
+
+
+def _others_may(batch: Batch, worker: str) -> bool:
+    others = dispatch.able(batch.release.digest, avoid=(worker,))
+    return batch.attempt < Batch.MAX_ATTEMPTS and bool(others)
 
 
 def note_trouble(pool: Pool, reason: str, forgiven: int = 0) -> None:

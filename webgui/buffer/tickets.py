@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from webgui.fleet import roster
+from webgui.fleet import dispatch
 from webgui.registry.models import Release
 
 from .models import Pool, Ticket
@@ -71,7 +71,7 @@ def _refuse_vain_waiting(pool: Pool, tags: Sequence[str]) -> None:
         )
     if pool.release.state == Release.State.RETIRED:
         raise PoolRetired(f"{none_left} and no more are made. Ask for another pool.")
-    if not roster.alive().exists():
+    if not dispatch.able(pool.release.digest):
         raise NoWorkerAlive(
             f"{none_left} and no worker is there to make more. Try again in a little while.",
             retry_after=RETRY_WITHOUT_WORKER,

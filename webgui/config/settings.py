@@ -218,6 +218,7 @@ BATCHES_PER_WORKER = env.number("BATCHES_PER_WORKER", 2, least=1)  # in flight a
 BATCH_GRACE_SECONDS = env.number("BATCH_GRACE_SECONDS", 60, least=1)  # for loading and transport
 BATCH_SILENCE_SECONDS = env.number("BATCH_SILENCE_SECONDS", 40, least=5)  # once it has begun
 BATCH_LOADING_SECONDS = env.number("BATCH_LOADING_SECONDS", 120)  # while nobody has the release
+WORKER_FAULTS = env.number("WORKER_FAULTS", 5, least=1)  # in a row, then it is taken off duty
 WORKER_SILENCE_SECONDS = env.number("WORKER_SILENCE_SECONDS", 30, least=5)
 
 # --- jobs: what workers do while somebody waits ------------------------------------------------

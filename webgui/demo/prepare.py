@@ -37,8 +37,6 @@ def load_release() -> str:
     arguments = ["--pool", POOL, "--pool-name", POOL_NAME, "--activate"]
     pool = Pool.objects.filter(slug=POOL).select_related("release").first()
     if pool is None:
-        # Small batches: the first visitor should not wait for a large one.
-        arguments += ["--batch-size", str(environment.number("DEMO_BATCH_SIZE", 8, least=1))]
         arguments += ["--low", str(environment.number("DEMO_LOW", 24, least=1))]
         arguments += ["--high", str(environment.number("DEMO_HIGH", 48, least=1))]
     elif pool.release.name != name:

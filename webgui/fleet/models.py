@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from generator_worker.contract import Duty, State
+
+# What an image is taken to cost while no worker has measured itself.
+UNMEASURED_SECONDS_PER_IMAGE = 2.0
+
 
 class Worker(models.Model):
-    """A GPU host's process, as its last heartbeat told.
+    """A GPU host's process: what its last heartbeat told, and what is wanted of it.
 
-    silent <──(30 s without a heartbeat; by this server's clock)── alive
+    duty, set by administrators:
+
+        working <──> draining       (finishes what it has, gets nothing new)
+           │  ^          │
+           v  │          v
+        maintenance <────┘          (gets nothing, what it has goes to others; set by the server
+                                     too, after too many faults in a row)
+
+    state, derived: silent (30 s without a heartbeat, by this server's clock), else its duty, or
+    refusing (it works, but says itself that it cannot).
     """
+
+    SILENT, REFUSING = "silent", State.REFUSING.value
+    DUTIES: ClassVar = [(duty.value, duty.value) for duty in Duty]
+    ACTIVITIES: ClassVar = [(state.value, state.value) for state in State]
 
     name = models.CharField(max_length=63, unique=True)
     software = models.CharField(max_length=100, blank=True)
@@ -22,6 +41,22 @@ class Worker(models.Model):
     loaded = models.JSONField(default=list)  # release digests held in memory
     outbox = models.PositiveIntegerField(default=0)  # batches it has not got rid of
     images_per_minute = models.FloatField(default=0)
+    # What it says it is at; empty for one that does not say.
+    activity = models.CharField(max_length=20, choices=ACTIVITIES, blank=True)
+    speeds = models.JSONField(default=dict)  # release digest: images drawn a second
+    # [{"release_digest", "reason", "failures", "since"}]: what it will not draw any more.
+    faulty = models.JSONField(default=list)
+    # The rest of its last heartbeat, for people to read.
+    report = models.JSONField(default=dict)
+    # Seconds its clock was ahead of this server's when the heartbeat was read: less the time that
+    # one travelled.
+    clock_ahead = models.FloatField(null=True, blank=True)
+    duty = models.CharField(max_length=12, choices=DUTIES, default=Duty.WORKING)
+    duty_reason = models.CharField(max_length=500, blank=True)
+    # Orders it failed since the last one it delivered.
+    faults = models.PositiveIntegerField(default=0)
+    last_fault = models.CharField(max_length=500, blank=True)
+    last_fault_at = models.DateTimeField(null=True, blank=True)
     first_seen = models.DateTimeField(default=timezone.now)
     last_seen = models.DateTimeField(default=timezone.now, db_index=True)
 
@@ -37,6 +72,29 @@ class Worker(models.Model):
     @property
     def alive(self) -> bool:
         return self.last_seen >= silent_since()
+
+    @property
+    def state(self) -> str:
+        if not self.alive:
+            return self.SILENT
+        if self.duty == Duty.WORKING and self.activity == self.REFUSING:
+            return self.REFUSING
+        return self.duty
+
+    def is_faulty(self, digest: str) -> bool:
+        """Whether it refuses orders for this release."""
+        return any(entry.get("release_digest") == digest for entry in self.faulty)
+
+    def has_measured(self, digest: str) -> bool:
+        return self.speeds.get(digest, 0) > 0
+
+    def seconds_per_image(self, digest: str) -> float:
+        """What drawing one image of this release costs it; a guess until it has measured that."""
+        if self.has_measured(digest):
+            return 1 / self.speeds[digest]
+        if self.images_per_minute > 0:
+            return 60 / self.images_per_minute
+        return UNMEASURED_SECONDS_PER_IMAGE
 
 
 def silent_since() -> datetime:

@@ -1,19 +1,22 @@
-"""Who is alive and how fast: what the buffer may count on."""
+"""Who is alive, at work and how fast: what the buffer may count on."""
 
 from __future__ import annotations
 
 from django.db.models import QuerySet, Sum
 from django.utils import timezone
 
-from generator_worker.contract import Heartbeat
+from generator_worker.contract import Duty, Heartbeat
 
-from .hearsay import clean
-from .models import Worker, silent_since
+from .hearsay import clean, clean_all
+from .models import UNMEASURED_SECONDS_PER_IMAGE, Worker, silent_since
 
-# What an image is taken to cost while no worker has measured itself.
-UNMEASURED_SECONDS_PER_IMAGE = 2.0
 # What the columns hold; beyond it a database refuses the whole heartbeat.
 LARGEST, LARGEST_BIG = 2**31 - 1, 2**63 - 1
+# Kept as it came, to be read by people.
+REPORTED = (
+    "duty", "findings", "started", "batches", "images", "failures", "resident_bytes", "gpu",
+    "gpu_use", "gpu_memory_used_bytes", "disk_free_bytes",
+)  # fmt: skip
 
 
 def alive() -> QuerySet[Worker]:
@@ -23,6 +26,8 @@ def alive() -> QuerySet[Worker]:
 def record(beat: Heartbeat) -> bool:
     """Write a heartbeat down; True where the worker was silent or unknown until now."""
     was_alive = alive().filter(name=beat.worker).exists()
+    now = timezone.now()
+    told = beat.wire()
     Worker.objects.update_or_create(
         name=beat.worker,
         defaults={
@@ -32,20 +37,40 @@ def record(beat: Heartbeat) -> bool:
             "loaded": list(beat.loaded),
             "outbox": min(beat.outbox, LARGEST),
             "images_per_minute": beat.images_per_minute,
-            "last_seen": timezone.now(),
-        },
+            "activity": beat.state.value,
+            "faulty": clean_all(told["faulty"]),
+            "report": {name: clean_all(told[name]) for name in REPORTED},
+            "clock_ahead": (beat.clock - now).total_seconds() if beat.clock else None,
+            "last_seen": now,
+        }
+        | _speeds(beat),
     )
     return not was_alive
 
 
-def has_loaded(digest: str) -> bool:
-    """Whether an alive worker holds this release in memory."""
-    return any(digest in loaded for loaded in alive().values_list("loaded", flat=True))
+def _speeds(beat: Heartbeat) -> dict[str, dict[str, float]]:
+    """Of a worker that tells no speeds by release: where it holds one, its last batch was of it."""
+    if beat.speeds:
+        return {"speeds": dict(beat.speeds)}
+    if len(beat.loaded) == 1 and beat.images_per_minute:
+        return {"speeds": {beat.loaded[0]: beat.images_per_minute / 60}}
+    return {}
+
+
+def at_work() -> QuerySet[Worker]:
+    """Those who take orders: alive, on duty, and not refusing work themselves."""
+    return alive().filter(duty=Duty.WORKING).exclude(activity=Worker.REFUSING)
+
+
+def pace(name: str, digest: str) -> float:
+    """Seconds that an image of this release costs this worker."""
+    worker = Worker.objects.filter(name=name).first()
+    return worker.seconds_per_image(digest) if worker else seconds_per_image()
 
 
 def seconds_per_image() -> float:
-    """What one image costs one alive worker, on average."""
-    measured = alive().filter(images_per_minute__gt=0)
+    """What one image costs one worker at work, on average."""
+    measured = at_work().filter(images_per_minute__gt=0)
     workers = measured.count()
     per_minute = measured.aggregate(sum=Sum("images_per_minute"))["sum"] or 0.0
     return 60.0 * workers / per_minute if per_minute else UNMEASURED_SECONDS_PER_IMAGE

@@ -7,9 +7,10 @@ from typing import Any
 
 from celery import shared_task
 
-from generator_worker.contract import HEARTBEAT, ContractError, Heartbeat
+from generator_worker.contract import HEARTBEAT, ContractError, Duty, Heartbeat
 
-from . import roster
+from . import duty, roster
+from .models import Worker
 
 log = logging.getLogger(__name__)
 
@@ -23,3 +24,6 @@ def heartbeat(message: Any) -> None:
         return
     if roster.record(beat):
         log.info("Worker %s is here (%s)", beat.worker, beat.device)
+    wanted = Worker.objects.values_list("duty", flat=True).get(name=beat.worker)
+    if wanted != beat.duty:
+        duty.tell(beat.worker, Duty(wanted))

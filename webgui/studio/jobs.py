@@ -18,10 +18,10 @@ from django.utils import timezone
 
 from generator_worker.contract import JobFailed, JobProgress
 from webgui.fleet import roster
+from webgui.fleet.dispatch import worker_for_job
 from webgui.fleet.hearsay import clean
 
 from . import verdicts, wire
-from .choice import worker_for_job
 from .models import Job
 
 State = Job.State

@@ -8,14 +8,14 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from generator_worker.contract import GENERATE_BATCH, BatchFailed, GenerateBatch
-from tests.webgui.making import deliver, make_batch, make_pool, make_release, make_worker, stock
+from generator_worker.contract import GENERATE_BATCH, BatchFailed, BatchProgress, GenerateBatch
+from tests.webgui.making import deliver, make_batch, make_release, make_worker, stock
 from webgui.buffer import orders
 from webgui.buffer.claim import claim
 from webgui.buffer.ingest import ingest
 from webgui.buffer.levels import level
 from webgui.buffer.models import Batch, Pool, Ticket
-from webgui.buffer.progress import outlook, patience
+from webgui.buffer.progress import outlook, patience, record
 from webgui.buffer.replenish import note_trouble, reconcile, refused, replenish
 from webgui.fleet.models import Worker
 from webgui.registry.models import Release
@@ -50,7 +50,7 @@ def test_the_order_says_all_a_worker_needs(pool: Pool, worker: Worker, sent: lis
     task, message, queue = sent[0]
     order = GenerateBatch.read(message)
     batch = Batch.objects.get(pk=order.batch_id)
-    assert (task, queue) == (GENERATE_BATCH, "generate")
+    assert (task, queue, batch.worker) == (GENERATE_BATCH, "worker.w1", "w1")
     assert (order.pool, order.count, order.attempt) == ("toon", 4, 1)
     assert order.release_digest == pool.release.digest
     assert order.base_seed == batch.base_seed
@@ -93,15 +93,6 @@ def test_those_in_line_are_counted_too(pool: Pool) -> None:
     for _ in range(4):
         claim(client="visitor:a")
     assert replenish() == 5  # 16 for the buffer, 4 for the line
-
-
-def test_the_emptiest_pool_comes_first(pool: Pool, worker: Worker, settings) -> None:
-    settings.BATCHES_PER_WORKER = 1
-    stock(pool, 6)
-    other = make_pool("pixel")
-    stock(other, 1)
-    assert replenish() == 1
-    assert (ordered(other), ordered(pool)) == (1, 0)
 
 
 @pytest.mark.parametrize("why", ["paused", "backing off", "retired release"])
@@ -240,6 +231,81 @@ class TestLostOrders:
         drawn.refresh_from_db()
         assert (begun.attempt, drawn.attempt) == (2, 1)
 
+    def test_a_silent_workers_orders_go_to_another_at_once(
+        self, pool: Pool, worker: Worker, sent: list
+    ) -> None:
+        batches = [make_batch(pool, worker="gone") for _ in range(2)]
+        batches.append(make_batch(pool, worker="stopped", fraction=0.5))
+        kept = make_batch(pool, worker="w1")
+        make_worker("stopped", last_seen=timezone.now() - timedelta(seconds=31))
+        assert reconcile() == 1  # so many more has w1 room for
+        make_worker("w2")
+        assert reconcile() == 2
+        for batch in batches:
+            batch.refresh_from_db()
+            assert (batch.state, batch.attempt) == (Batch.State.ORDERED, 2)
+            assert batch.worker in ("w1", "w2") and batch.fraction == 0
+        kept.refresh_from_db()
+        assert (kept.worker, kept.attempt) == ("w1", 1)
+        assert {queue for _, _, queue in sent} == {"worker.w1", "worker.w2"}
+
+    def test_while_all_are_silent_they_keep_what_they_have(self, pool: Pool) -> None:
+        make_worker(last_seen=timezone.now() - timedelta(seconds=31))
+        batch = make_batch(pool, worker="w1")
+        reconcile()
+        batch.refresh_from_db()
+        assert batch.state == Batch.State.ORDERED
+
+    def test_what_a_silent_worker_delivered_is_taken_in_not_made_again(
+        self, pool: Pool, worker: Worker
+    ) -> None:
+        batch = make_batch(pool, worker="gone")
+        deliver(batch)
+        assert reconcile() == 0
+        assert ingest(batch.pk) == "ingested"
+
+    def test_in_maintenance_it_finishes_what_it_has_begun(self, pool: Pool, worker: Worker) -> None:
+        make_worker("aside", duty="maintenance")
+        begun = make_batch(pool, worker="aside", fraction=0.1, progress_at=timezone.now())
+        waiting = make_batch(pool, worker="aside")
+        assert reconcile() == 1
+        begun.refresh_from_db()
+        waiting.refresh_from_db()
+        assert (begun.worker, waiting.worker) == ("aside", "w1")
+
+    def test_another_worker_is_tried_before_the_same_again(
+        self, pool: Pool, worker: Worker
+    ) -> None:
+        batch = self.overdue(pool, worker="w1")
+        make_worker("w2", speeds={pool.release.digest: 0.1})
+        assert reconcile() == 1
+        batch.refresh_from_db()
+        assert batch.worker == "w2"
+
+    def test_what_would_take_the_others_too_long_is_let_go(self, pool: Pool) -> None:
+        make_worker("slow", speeds={pool.release.digest: 0.1})
+        batch = make_batch(pool, count=200, worker="fast, and gone")
+        assert reconcile() == 0
+        batch.refresh_from_db()
+        pool.refresh_from_db()
+        assert (batch.state, pool.failures) == (Batch.State.FAILED, 0)
+        assert replenish() == 2  # smaller ones
+
+    def test_a_late_batch_still_counts(self, pool: Pool, worker: Worker) -> None:
+        batch = make_batch(pool, worker="w1", attempt=2, state=Batch.State.FAILED)
+        deliver(batch, worker="back-again")
+        assert ingest(batch.pk) == "ingested"
+        assert level(pool).available == 4
+
+    def test_progress_of_one_who_lost_the_order_does_not_win_it_back(
+        self, pool: Pool, worker: Worker
+    ) -> None:
+        batch = make_batch(pool, worker="w1", attempt=2)
+        progress = BatchProgress(batch_id=batch.pk, worker="back-again", fraction=0.9)
+        assert not record(progress)
+        batch.refresh_from_db()
+        assert (batch.worker, batch.fraction) == ("w1", 0)
+
     def test_delivered_and_then_gone_is_ordered_again(self, pool: Pool, worker: Worker) -> None:
         there, gone = (self.overdue(pool, state=Batch.State.DELIVERED) for _ in range(2))
         deliver(there)
@@ -248,18 +314,23 @@ class TestLostOrders:
         gone.refresh_from_db()
         assert (there.state, gone.state) == (Batch.State.DELIVERED, Batch.State.ORDERED)
 
-    def test_patience_grows_with_the_work(self, db: None) -> None:
+    def test_patience_grows_with_the_work(self) -> None:
         assert patience(512) > patience(8)
-        assert patience(8, batches_ahead=2) > patience(8)
-        slow = patience(100)
-        make_worker(images_per_minute=600)
-        assert patience(100) < slow
+        assert patience(8, loading=True) == patience(8) + timedelta(seconds=120)
 
-    def test_loading_a_release_takes_a_while(self, pool: Pool, worker: Worker) -> None:
+    def test_a_slow_worker_is_given_longer(self, pool: Pool) -> None:
         digest = pool.release.digest
-        assert patience(8, loading=digest) == patience(8) + timedelta(seconds=120)
-        Worker.objects.update(loaded=[digest])
-        assert patience(8, loading=digest) == patience(8)
+        make_worker("slow", speeds={digest: 0.1}, loaded=[digest])
+        Pool.objects.update(batch_size=512, high_watermark=64)
+        stock(pool, 1)
+        assert replenish() == 2
+        first, second = (
+            (batch.deadline - timezone.now()).total_seconds()
+            for batch in Batch.objects.filter(state=Batch.State.ORDERED).order_by("ordered_at")
+        )
+        # Four images at ten seconds each, threefold, and a minute; the second waits for the first.
+        assert first == pytest.approx(60 + 3 * 40, abs=3)
+        assert second == pytest.approx(60 + 3 * 80, abs=3)
 
 
 class TestRefusals:
@@ -285,6 +356,29 @@ class TestRefusals:
         assert refused(failure(make_batch(pool, params={"tags": ["pink hair"]})))
         pool.refresh_from_db()
         assert (pool.failures, pool.pause) == (0, 0)
+
+    def test_another_worker_may_do_what_this_one_cannot(self, pool: Pool, worker: Worker) -> None:
+        make_worker("w2")
+        batch = make_batch(pool, worker="w1")
+        assert refused(failure(batch, reason="the disk is full", elsewhere=True))
+        assert reconcile() == 1
+        batch.refresh_from_db()
+        pool.refresh_from_db()
+        worker.refresh_from_db()
+        assert (batch.state, batch.worker, batch.attempt) == (Batch.State.ORDERED, "w2", 2)
+        assert (pool.failures, worker.faults) == (0, 1)
+        assert "disk is full" in batch.reason and "disk is full" in worker.last_fault
+
+    def test_where_nobody_else_is_the_pool_waits(self, pool: Pool, worker: Worker) -> None:
+        batch = make_batch(pool, worker="w1")
+        assert refused(failure(batch, elsewhere=True))
+        batch.refresh_from_db()
+        pool.refresh_from_db()
+        assert batch.state == Batch.State.FAILED and pool.pause > 0
+
+    def test_only_the_one_who_has_the_order_can_refuse_it(self, pool: Pool) -> None:
+        batch = make_batch(pool, worker="w2")
+        assert not refused(failure(batch, worker="w1"))
 
     def test_pauses_double_up_to_ten_minutes(self, pool: Pool) -> None:
         pauses = []

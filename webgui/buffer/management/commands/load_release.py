@@ -25,7 +25,7 @@ class Command(BaseCommand):
         parser.add_argument("--pool-name", metavar="NAME", default="", help="its name on the page")
         parser.add_argument("--low", type=int, help="the pool's low watermark")
         parser.add_argument("--high", type=int, help="the pool's high watermark")
-        parser.add_argument("--batch-size", type=int, help="images an order")
+        parser.add_argument("--batch-size", type=int, help="the most images of one order")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
