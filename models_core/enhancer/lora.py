@@ -1,11 +1,8 @@
-"""LoRA (Hu 2021) of others: read in any of three namings, matched to layers, fused at load.
+"""LoRA (Hu 2021) of others: matched to a model's layers, and fused at load.
 
-    diffusers  unet.down_blocks.0.….attn1.to_q.lora.down.weight, …processor.to_q_lora.up.weight
-    peft       base_model.model.down_blocks.0.….attn1.to_q.lora_A.weight, with adapter_config.json
-    kohya      lora_unet_down_blocks_0_…_attn1_to_q.lora_down.weight, ….alpha
-
-A name is looked up among the model's own layers instead of being rewritten by rules, so what
-matches is right by construction and what does not is known by name. Applying and fusing is peft's:
+Names are read by `models_core.formats.lora`, the one parser of the three namings. A module found
+there is looked up among the model's own layers, so what matches is right by construction, and
+what does not is known by the name that the file has for it. Applying and fusing is peft's:
 W ← W + weight · alpha/rank · B A.
 """
 
@@ -26,18 +23,16 @@ from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models_core.enhancer.weights import WeightsError, read_tensors, shorten
+from models_core.enhancer.weights import WeightsError, shorten
+from models_core.formats.header import read_header
+from models_core.formats.loading import cast, to_numpy
+from models_core.formats.lora import ADAPTER_NOTES, Lora, read_lora
+from models_core.formats.spans import open_span
+from models_core.formats.tensors import Described
+from models_core.formats.verdicts import Refused
 
 FILES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
-METADATA = "lora_adapter_metadata"  # diffusers' key in a safetensors header
 ADAPTER = "default"
-PART = re.compile(
-    r"(?P<layer>.+?)[._](?:lora|lora_linear_layer)[._](?P<part>A|B|down|up)"
-    r"(?:\.[^.]+)?\.weight"
-)
-OLD_PROCESSOR = re.compile(r"\.processor\.(to_(?:q|k|v|out))$")
-OTHER_KINDS = {"hada_w": "LoHa", "lokr_w": "LoKr", "lora_mid": "Tucker", "dora_scale": "DoRA"}
-OTHER_KINDS |= {"lora_magnitude_vector": "DoRA", "oft_": "OFT"}
 log = logging.getLogger(__name__)
 
 
@@ -45,13 +40,13 @@ class LoraError(WeightsError):
     """The LoRA cannot be applied to this model; the message says why."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Pair:
     """One layer's low-rank matrices: down (A) [r, in, …], up (B) [out, r, …]."""
 
-    down: Tensor | None = None
-    up: Tensor | None = None
-    alpha: float | None = None
+    down: Tensor
+    up: Tensor
+    alpha: float
 
 
 @dataclass(frozen=True)
@@ -91,12 +86,11 @@ def match(
 ) -> tuple[dict[str, dict[str, Pair]], list[str]]:
     """A file's pairs by component and layer, and the keys that fit none."""
     file = find_file(path)
-    pairs = read_pairs(file)
     layers = known_layers(components)
     found: dict[str, dict[str, Pair]] = {}
     failed = []
-    for key, pair in pairs.items():
-        place = next((layers[n] for n in spellings(key) if n in layers), None)
+    for module, (key, pair) in read_pairs(file).items():
+        place = layers.get(collapsed(module))
         fitted = None if place is None else fit_pair(components[place[0]], place[1], pair)
         if place is None or fitted is None:
             failed.append(key if place is None else f"{key} (other sizes)")
@@ -119,95 +113,63 @@ def find_file(path: Path) -> Path:
     raise LoraError(f"{path} holds neither {' nor '.join(FILES)}")
 
 
-def read_pairs(file: Path) -> dict[str, Pair]:
-    """A file's pairs by the layer's name as the file spells it, with the alphas it states."""
-    tensors, metadata = read_tensors(file)
-    pairs: dict[str, Pair] = {}
-    for key, value in tensors.items():
-        for mark, kind in OTHER_KINDS.items():
-            if mark in key:
-                raise LoraError(f"{file} is of the kind {kind} ({key}); only plain LoRA is read")
-        if not value.isfinite().all():
-            raise LoraError(f"{file}: {key} is not finite")
-        if key.endswith(".alpha") and value.numel() == 1:
-            pairs.setdefault(key.removesuffix(".alpha"), Pair()).alpha = float(value)
-        elif (matched := PART.fullmatch(key)) and value.ndim >= 2:
-            pair = pairs.setdefault(matched["layer"], Pair())
-            if matched["part"] in ("A", "down"):
-                pair.down = value.float()
-            else:
-                pair.up = value.float()
-        else:
-            pairs.setdefault(key, Pair())  # reported as a key that fits no layer
-    scaling = stated_scaling(file, metadata)
-    for key, pair in pairs.items():
-        if pair.alpha is None and pair.down is not None:
-            pair.alpha = scaling(key, pair.down.shape[0])
-    return pairs
-
-
-def stated_scaling(file: Path, metadata: Mapping[str, str]) -> Any:
-    """(layer, rank) → alpha, from the configuration in the header or beside the file; alpha is
-    the rank (a scale of 1) where nothing is stated."""
+def read_pairs(file: Path) -> dict[str, tuple[str, Pair]]:
+    """A file's pairs by module, `unet.…` or `text_encoder.…`, each with the file's own name."""
     try:
-        table = json.loads(metadata.get(METADATA, "{}"))
-        beside = file.with_name("adapter_config.json")
-        if not table and file.name == FILES[1] and beside.is_file():
-            table = json.loads(beside.read_text(encoding="utf-8"))
-        configs = {
-            prefix: {k.removeprefix(prefix): v for k, v in table.items() if k.startswith(prefix)}
-            for prefix in ("unet.", "text_encoder.", "")
-        }
-    except (ValueError, AttributeError) as error:
-        raise LoraError(f"{file}: its configuration is unreadable: {error}") from error
-
-    def alpha(layer: str, rank: int) -> float:
-        prefix = next(p for p in configs if layer.startswith(p))
-        config = configs[prefix]
-        value = config.get("lora_alpha", rank)
-        # peft takes these names for patterns; a file's are not run, only compared.
-        for name, own in (config.get("alpha_pattern") or {}).items():
-            if f".{layer}".endswith(f".{name.removeprefix('^')}"):
-                value = own
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise LoraError(f"{file}: the alpha of {layer} is {value!r}, which is no number")
-        # rsLoRA scales by alpha/√r where LoRA scales by alpha/r.
-        return value * rank**0.5 if config.get("use_rslora") else float(value)
-
-    return alpha
+        with open_span(file) as span:
+            header = read_header(span)
+            lora = read_lora(header.tensors, header.metadata, config_beside(file))
+            lora.check()
+            return {name: (lora.layers[name].key, read_pair(lora, name)) for name in lora.layers}
+    except (Refused, OSError) as error:
+        raise LoraError(f"{file}: {error}") from error
 
 
-def known_layers(components: Mapping[str, nn.Module]) -> dict[str, tuple[str, str]]:
-    """Every spelling of every layer that a LoRA can change → (component, layer)."""
-    kohya = {"unet": ("lora_unet",), "text_encoder": ("lora_te", "lora_te1")}
-    found: dict[str, tuple[str, str]] = {}
-    for component, module in components.items():
-        for layer, part in module.named_modules():
-            if not isinstance(part, nn.Linear | nn.Conv2d):
-                continue
-            # transformers took the level text_model out of CLIP's text encoder; files have it.
-            for prefix in ("", "text_model.") if component == "text_encoder" else ("",):
-                name = f"{prefix}{layer}"
-                shorts = [f"{short}_{name.replace('.', '_')}" for short in kohya[component]]
-                for spelling in (name, f"{component}.{name}", *shorts):
-                    found[spelling] = (component, layer)
+def read_pair(lora: Lora, name: str) -> Pair:
+    layer = lora.layers[name]
+    down, up = numbers(layer.key, layer.down), numbers(layer.key, layer.up)
+    return Pair(down, up, lora.alpha(name))
+
+
+def numbers(key: str, value: Described) -> Tensor:
+    found = torch.from_numpy(cast(to_numpy(value), value.dtype, "float32").copy())
+    if not found.isfinite().all():
+        raise LoraError(f"{key} is not finite")
     return found
 
 
-def spellings(key: str) -> list[str]:
-    """The names under which a file's key may be known."""
-    key = key.removeprefix("base_model.model.")
-    key = OLD_PROCESSOR.sub(r".\1", key)
-    key = re.sub(r"\.to_out$", ".to_out.0", key)
-    old = re.sub(r"self_attn\.to_(q|k|v)$", r"self_attn.\1_proj", key)
-    return [key, old.replace("self_attn.to_out.0", "self_attn.out_proj")]
+def config_beside(file: Path) -> dict[str, Any]:
+    """peft's settings, which it keeps in a file of their own."""
+    beside = file.with_name("adapter_config.json")
+    if file.name != FILES[1] or not beside.is_file():
+        return {}
+    try:
+        return dict(json.loads(beside.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise LoraError(f"{beside} is unreadable: {error}") from error
+
+
+def known_layers(components: Mapping[str, nn.Module]) -> dict[str, tuple[str, str]]:
+    """Every layer that a LoRA can change, by its collapsed name → (component, layer)."""
+    found: dict[str, tuple[str, str]] = {}
+    for component, module in components.items():
+        # transformers took the level text_model out of CLIP's text encoder; files have it.
+        levels = ("", "text_model.") if component == "text_encoder" else ("",)
+        for layer, part in module.named_modules():
+            if isinstance(part, nn.Linear | nn.Conv2d):
+                for level in levels:
+                    found[collapsed(f"{component}.{level}{layer}")] = (component, layer)
+    return found
+
+
+def collapsed(name: str) -> str:
+    """kohya's naming writes dots as underscores too, so names are compared as it writes them."""
+    return name.replace(".", "_")
 
 
 def fit_pair(module: nn.Module, layer: str, pair: Pair) -> Pair | None:
     """The pair in the layer's shape, or None where its sizes are other ones."""
     target: Any = module.get_submodule(layer)
-    if pair.down is None or pair.up is None:
-        return None
     down, up = pair.down, pair.up
     if isinstance(target, nn.Conv2d):  # a 1×1 convolution may come as a matrix, and a matrix as one
         down = down[:, :, None, None] if down.ndim == 2 else down
@@ -229,8 +191,8 @@ def fit_pair(module: nn.Module, layer: str, pair: Pair) -> Pair | None:
 def fuse(module: nn.Module, pairs: Mapping[str, Pair], weight: float) -> None:
     """Add pairs to the module's weights through peft, and leave no trace of peft in it."""
     exact = {layer: f"^{re.escape(layer)}" for layer in pairs}
-    ranks = {layer: pair.down.shape[0] for layer, pair in pairs.items() if pair.down is not None}
-    alphas = {layer: pair.alpha or 0.0 for layer, pair in pairs.items()}
+    ranks = {layer: pair.down.shape[0] for layer, pair in pairs.items()}
+    alphas = {layer: pair.alpha for layer, pair in pairs.items()}
     config = LoraConfig(
         target_modules="|".join(f"(?:{re.escape(layer)})" for layer in pairs),
         rank_pattern={exact[layer]: rank for layer, rank in ranks.items()},
@@ -260,5 +222,5 @@ def save_lora(unet: Any, folder: Path) -> Path:
     stated = {"unet.r": config.r, "unet.lora_alpha": config.lora_alpha}
     stated["unet.target_modules"] = sorted(config.target_modules)
     file = folder / FILES[0]
-    save_file(state, file, metadata={"format": "pt", METADATA: json.dumps(stated)})
+    save_file(state, file, metadata={"format": "pt", ADAPTER_NOTES: json.dumps(stated)})
     return file

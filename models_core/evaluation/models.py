@@ -20,8 +20,8 @@ from models_core.evaluation.recipe import (
     Comparison,
     Row,
 )
+from models_core.releases.assembly import assemble
 from models_core.releases.bundle import Bundle, bundle_files, file_digest, verify_release
-from models_core.releases.loaded import open_pipeline
 from models_core.releases.sampling import sampling_parameters
 from models_core.stylediffuser.pipeline import enlarge, seeded_noise
 from models_core.stylediffuser.prototype import Prototype
@@ -106,7 +106,7 @@ def stable_diffusion(
 
 def stylediffuser(bundle: Bundle, row: Row, device: str) -> Model:
     """The release's pipeline and parameters, with the row's steps and conditionings."""
-    pipeline = open_pipeline(bundle.component("pipeline"), device)
+    pipeline = assemble(bundle, device)
     params = bundle.manifest["params"]
     asked = sampling_parameters(params)
     asked["steps"] = row.steps or 1

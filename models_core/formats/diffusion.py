@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from models_core.formats.tensors import Described, Weights, common_dtype, parameter_count
@@ -16,6 +18,12 @@ CLIP = "cond_stage_model.transformer."  # SD 1.x
 OPENCLIP = "cond_stage_model.model."  # SD 2.x
 TEXT_WIDTHS = {768: "sd1", 1024: "sd2", 2048: "sdxl"}
 FAMILIES = {"sd1": "Stable Diffusion 1.x", "sd2": "Stable Diffusion 2.x"}
+CONFIGS = Path(__file__).parents[1] / "enhancer" / "configs"
+# What must agree with LoRAs and adapters.
+UNET_SIZES = (
+    *("sample_size", "in_channels", "cross_attention_dim", "block_out_channels"),
+    *("layers_per_block", "down_block_types", "up_block_types", "transformer_layers_per_block"),
+)
 # Other models by a name that only they have, in the order they are looked for.
 OTHERS = (
     ("conditioner.embedders.1.", "a Stable Diffusion XL checkpoint"),
@@ -63,6 +71,7 @@ class BaseModel:
             "resolution": 512 if self.family == "sd1" else None,
             "conditioning": {"text": text_width(self.weights)},
             "prediction": prediction(self.family, self.metadata),
+            "unet": usual_unet(self),
             "parameters": parameter_count(self.weights),
             "dtype": common_dtype(self.weights),
             **described(self.metadata),
@@ -105,6 +114,24 @@ def prediction(family: str, metadata: Mapping[str, str]) -> str | None:
     if noted:
         return "epsilon" if noted.startswith("eps") else "v"
     return "epsilon" if family == "sd1" else None
+
+
+def unet_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a `unet/config.json` what decides which LoRAs and adapters fit."""
+    return {name: config[name] for name in UNET_SIZES if name in config}
+
+
+def usual_unet(model: BaseModel) -> dict[str, Any] | None:
+    """The sizes of a usual Stable Diffusion's U-Net, as loading assumes them; None for others,
+    which can be opened with their configuration alone."""
+    name = "stable-diffusion-1" if model.family == "sd1" else "stable-diffusion-2"
+    if model.family == "sd2" and prediction("sd2", model.metadata) != "epsilon":
+        name += "-v"
+    config = json.loads((CONFIGS / f"{name}.json").read_text(encoding="utf-8"))
+    sizes = unet_sizes({"transformer_layers_per_block": 1, **config["unet"]})
+    first = model.weights[FIRST].shape[0]
+    usual = (sizes["cross_attention_dim"], sizes["block_out_channels"][0])
+    return sizes if usual == (text_width(model.weights), first) else None
 
 
 def described(metadata: Mapping[str, Any]) -> dict[str, Any]:

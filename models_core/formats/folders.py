@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from models_core.formats.diffusion import FAMILIES, TEXT_WIDTHS
+from models_core.formats.diffusion import FAMILIES, TEXT_WIDTHS, BaseModel, unet_sizes
 from models_core.formats.files import Files, check_kinds, read_json
 from models_core.formats.header import read_header
 from models_core.formats.lora import Lora, read_lora
@@ -23,15 +23,15 @@ COMPONENTS = {
     "unet": ("UNet2DConditionModel",),
     "vae": ("AutoencoderKL",),
     "text_encoder": ("CLIPTextModel",),
-    "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast", "TokenizersBackend"),
+    "tokenizer": (
+        *("CLIPTokenizer", "CLIPTokenizerFast"),
+        *("TokenizersBackend", "PreTrainedTokenizerFast"),
+    ),
     "prototype": ("Prototype",),
     "adapter": ("StyleAdapter",),
 }
 LIBRARIES = ("diffusers", "transformers", "models_core.")
-NEEDED = {
-    "base": ("unet", "vae", "text_encoder", "tokenizer", "scheduler"),
-    "pipeline": ("unet", "vae", "text_encoder", "tokenizer", "scheduler", "prototype", "adapter"),
-}
+BASE_PLACES = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 MAX_ADAPTER = 512 << 20  # bytes of a LoRA that is read into memory
 RESIDUAL = ("norm.weight", "norm.bias", "conv.bias")
 NOT_USED = ("safety_checker", "feature_extractor", "image_encoder")
@@ -167,6 +167,8 @@ def _describe_adapter(config: Mapping[str, Any]) -> Description:
         "num_ws": config["num_ws"],
         "w_dim": config["w_dim"],
         "feature_channels": config["feature_channels"],
+        "residuals": config["residuals"],
+        "inner_dims": config["inner_dims"],
     }
     return details, expected
 
@@ -221,8 +223,9 @@ READERS: dict[Any, tuple[str, str, Callable[[Mapping[str, Any]], Description]]] 
 }
 
 
-def read_pipeline(files: Files, prefix: str = "") -> ModelFolder:
-    """A diffusers pipeline of Stable Diffusion 1.x or 2.x, or our own."""
+def read_pipeline(files: Files, prefix: str = "", base: BaseModel | None = None) -> ModelFolder:
+    """A diffusers pipeline of Stable Diffusion 1.x or 2.x, or our own; with `base`, one whose
+    Stable Diffusion lies elsewhere in one file."""
     kept = [name for name in check_kinds(files) if name.startswith(prefix)]
     index = read_json(files, f"{prefix}model_index.json")
     name = index.get("_class_name")
@@ -232,7 +235,29 @@ def read_pipeline(files: Files, prefix: str = "") -> ModelFolder:
     for place, named in index.items():
         if isinstance(named, list) and place not in NOT_USED:
             _check_component(place, named)
-    for place in NEEDED[kind]:
+    if base is None:
+        details, weights = _read_base(files, prefix, index)
+    else:
+        details, weights = {k: v for k, v in base.report().items() if k != "kind"}, base.weights
+    parts = _joined_parts(files, prefix, index) if kind == "pipeline" else {}
+    for place, part in parts.items():
+        weights = weights | {f"{place}.{n}": v for n, v in part.weights.items()}
+
+    def verify() -> None:
+        for part in parts.values():
+            part.check()
+        if "adapter" in parts:
+            check_joint(parts["prototype"].details, parts["adapter"].details, details)
+
+    unused = tuple(f"{prefix}{name}/" for name in NOT_USED)
+    kept = [name for name in kept if not name.startswith(unused)]
+    return ModelFolder(files, kind, details, weights, kept, verify)
+
+
+def _read_base(
+    files: Files, prefix: str, index: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Described]]:
+    for place in BASE_PLACES:
         if place not in index:
             raise Incompatible(f"its model_index.json lacks {place}")
     weights: dict[str, Described] = {}
@@ -244,21 +269,18 @@ def read_pipeline(files: Files, prefix: str = "") -> ModelFolder:
     details = _pipeline_details(unet, read_json(files, f"{prefix}vae/config.json"), weights)
     noise = read_json(files, f"{prefix}scheduler/scheduler_config.json")
     details["prediction"] = "v" if noise.get("prediction_type") == "v_prediction" else "epsilon"
-    parts = {}
-    if kind == "pipeline":
-        for place in ("prototype", "adapter"):
-            parts[place] = read_component(files, f"{prefix}{place}/")
-            weights |= {f"{place}.{n}": v for n, v in parts[place].weights.items()}
+    return details, weights
 
-    def verify() -> None:
-        for part in parts.values():
-            part.check()
-        if parts:
-            check_joint(parts["prototype"].details, parts["adapter"].details, details)
 
-    unused = tuple(f"{prefix}{name}/" for name in NOT_USED)
-    kept = [name for name in kept if not name.startswith(unused)]
-    return ModelFolder(files, kind, details, weights, kept, verify)
+def _joined_parts(files: Files, prefix: str, index: Mapping[str, Any]) -> dict[str, ModelFolder]:
+    """The prototype, and the adapter unless the pipeline goes without."""
+    places = ["prototype"]
+    if index.get("adapter") not in (None, [None, None]):
+        places.append("adapter")
+    parts = {place: read_component(files, f"{prefix}{place}/") for place in places}
+    if parts["prototype"].kind not in ("prototype", "stylegan2"):
+        raise Incompatible(f"its prototype folder holds a {parts['prototype'].kind}")
+    return parts
 
 
 def _check_component(place: str, named: list[Any]) -> None:
@@ -287,6 +309,11 @@ def _pipeline_details(
             if value.shape[-1] != width:
                 raise Incompatible(f"{name} reads {value.shape[-1]} channels, not {width}")
             break
+    if vae.get("latent_channels", 4) != channels:
+        raise Incompatible(
+            f"its autoencoder has {shown(vae.get('latent_channels'))} latent channels, but the "
+            f"U-Net {channels}"
+        )
     levels = vae.get("block_out_channels")
     if not isinstance(levels, list) or not 1 <= len(levels) <= 8:
         raise Incompatible("vae/config.json lacks block_out_channels")
@@ -296,6 +323,7 @@ def _pipeline_details(
         "family": family,
         "resolution": unet["sample_size"] << (len(levels) - 1),
         "conditioning": {"text": width},
+        "unet": unet_sizes(unet),
     }
 
 

@@ -26,7 +26,7 @@ from models_core.formats.tensors import (
     parameter_count,
     scalar,
 )
-from models_core.formats.verdicts import Incompatible, Unsupported
+from models_core.formats.verdicts import Incompatible, Unsupported, shown
 
 PATTERNS = (
     ("kohya", re.compile(r"lora_(unet|te)_(?P<module>.+)\.lora_(?P<half>down|up)\.weight")),
@@ -43,6 +43,7 @@ PATTERNS = (
     ),
     ("peft", re.compile(r"(?P<module>.+)\.lora_(?P<half>[AB])(?:\.default)?\.weight")),
 )
+PAIR_END = re.compile(r"[._]lora(_linear_layer)?[._](down|up|A|B)(\.[^.]+)?\.weight$")
 ALPHA = re.compile(r"(?P<module>.+)\.alpha")
 OTHER_KINDS = (
     ("hada_w1_a", "a LyCORIS LoHa"),
@@ -64,6 +65,10 @@ WORDS = (
     *("text_model", "self_attn", "q_proj", "k_proj", "v_proj", "out_proj"),
 )
 KOHYA_WORD = re.compile("|".join(sorted(WORDS, key=len, reverse=True)) + r"|[a-z0-9]+")
+# Modules whose output is as wide as their block.
+BLOCK = re.compile(
+    r"unet\.((?:down|up)_blocks\.\d+|mid_block)\..+\.(?:attn[12]\.to_[qkv]|proj_in|conv[12])$"
+)
 ADAPTER_NOTES = "lora_adapter_metadata"  # where diffusers keeps peft's settings in a header
 MAX_ALPHA = 1e6  # far beyond any that was trained with; also refuses what is no number
 MOST_WORDS = 64  # trigger words that are told
@@ -79,6 +84,7 @@ class Layer:
     down: Described
     up: Described
     alpha: Described | None = None
+    key: str = ""  # what the file calls it
 
     @property
     def rank(self) -> int:
@@ -128,8 +134,8 @@ class Lora:
         alpha = _noted(table, "lora_alpha")
         found = table.get("alpha_pattern")
         own: dict[str, Any] = found if isinstance(found, dict) else {}
-        for end in own:
-            if path == end or path.endswith(f".{end}"):
+        for end in own:  # peft takes these for patterns; a file's are not run, only compared
+            if f".{path}".endswith(f".{end.removeprefix('^')}"):
                 alpha = _noted(own, end)
         if alpha is None:
             return float(layer.rank)
@@ -152,6 +158,15 @@ class Lora:
                 return layer.down.shape[1]
         return None
 
+    @property
+    def channels(self) -> dict[str, int]:
+        """The width of each of the U-Net's blocks that it changes, for what must agree."""
+        found = {}
+        for name, layer in self.layers.items():
+            if match := BLOCK.match(name):
+                found[match[1]] = layer.up.shape[0]
+        return found
+
     def report(self) -> dict[str, Any]:
         weights = {
             f"{n}.{h}": getattr(v, h) for n, v in self.layers.items() for h in ("down", "up")
@@ -163,6 +178,7 @@ class Lora:
             "architecture": f"LoRA ({self.naming} names)",
             "family": self.family,
             "conditioning": {"text": self.text_width},
+            "channels": self.channels,
             "parameters": parameter_count(weights),
             "dtype": common_dtype(weights),
             "naming": self.naming,
@@ -178,11 +194,12 @@ class Lora:
 
 
 def _noted(table: Mapping[str, Any], key: str) -> float | None:
-    try:
-        value = float(table[key])
-    except (KeyError, TypeError, ValueError):
+    if table.get(key) is None:
         return None
-    return value if math.isfinite(value) else None
+    try:
+        return float(table[key])
+    except (TypeError, ValueError):
+        raise Incompatible(f"its {key} is {shown(table[key])}, which is no number") from None
 
 
 def leaf(name: str) -> str:
@@ -210,18 +227,20 @@ def read_lora(
         if what := _other_kind(name):
             raise Unsupported(what, "only plain LoRA is used")
     halves: dict[str, dict[str, Described]] = {}
+    keys: dict[str, str] = {}
     namings: Counter[str] = Counter()
     for name, value in weights.items():
         naming, module, half = _parse(name)
         if naming:
             namings[naming] += 1
+            keys.setdefault(module, PAIR_END.sub("", name))
         halves.setdefault(module, {})[half] = value
     layers = {}
     for module, parts in sorted(halves.items()):
         if not {"down", "up"} <= parts.keys():
             missing = "down" if "up" in parts else "up"
             raise Incompatible(f"{module} lacks its {missing} matrix")
-        layers[module] = Layer(parts["down"], parts["up"], parts.get("alpha"))
+        layers[module] = Layer(parts["down"], parts["up"], parts.get("alpha"), keys[module])
     if len(namings) != 1:
         raise Incompatible(f"it mixes the namings of {' and '.join(sorted(namings))}")
     return Lora(next(iter(namings)), layers, metadata or {}, config or {})
@@ -256,7 +275,8 @@ def unify(module: str, kohya: str | None) -> str:
         return TEXT_LEAF.sub(lambda found: TEXT_LEAVES[found[1]], module)
     if module.startswith("unet."):
         return module
-    return f"{'text_encoder' if module.startswith('text_model.') else 'unet'}.{module}"
+    own = ("text_model.", "encoder.layers.")  # with and without the level that CLIP once had
+    return f"{'text_encoder' if module.startswith(own) else 'unet'}.{module}"
 
 
 def _other_kind(name: str) -> str | None:

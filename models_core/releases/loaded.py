@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models_core.releases.assembly import assemble, lora_parts
+from models_core.releases.assembly import open_pipeline as open_pipeline
 from models_core.releases.bundle import Bundle, ReleaseError, verify_release
-from models_core.releases.sampling import sampling_parameters
+from models_core.releases.sampling import avatar_size, sampling_parameters
 from models_core.releases.traits import Traits
 
 if TYPE_CHECKING:  # torch is imported when a release is opened, not when this module is
@@ -33,14 +35,19 @@ class Draft:
     tags: tuple[str, ...]
 
 
-def open_release(folder: Path, device: str | None = None) -> LoadedRelease:
-    """Verify every digest of the bundle and load it; `device` defaults to CUDA where there is."""
+def open_release(
+    folder: Path, device: str | None = None, leave_out: Collection[str] = ()
+) -> LoadedRelease:
+    """Verify every digest of the bundle and load it; `device` defaults to CUDA where there is.
+
+    `leave_out` names parts to do without: `adapter`, or a LoRA's folder such as `loras/1`.
+    """
     import torch
 
     bundle = verify_release(Path(folder))
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return LoadedRelease(bundle, chosen)
+        return LoadedRelease(bundle, chosen, leave_out)
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         if isinstance(error, ReleaseError):
             raise
@@ -50,7 +57,7 @@ def open_release(folder: Path, device: str | None = None) -> LoadedRelease:
 class LoadedRelease:
     """An opened release; made by `open_release`. Images in and out are PIL, RGB."""
 
-    def __init__(self, bundle: Bundle, device: str) -> None:
+    def __init__(self, bundle: Bundle, device: str, leave_out: Collection[str] = ()) -> None:
         from models_core.critic.critic import Critic
         from models_core.stylediffuser import pipeline
         from models_core.upscale.upscaler import Upscaler
@@ -60,9 +67,14 @@ class LoadedRelease:
         params = bundle.manifest["params"]
         self.traits = Traits(bundle.manifest["tags"], params.get("rules", ()))
         sampling_parameters(params)
-        self.pipeline = open_pipeline(bundle.component("pipeline"), device)
+        self.loras = lora_parts(params)
+        self.size: int | None = avatar_size(params)
+        self.pipeline = assemble(bundle, device, leave_out)
         self._critic: Critic = Critic.open(bundle.component("critic"), device)
-        self._upscaler: Upscaler = Upscaler.open(bundle.component("upscaler"), device)
+        # A base that draws as large as avatars are needs none.
+        self._upscaler: Upscaler | None = None
+        if (bundle.folder / "upscaler").is_dir():
+            self._upscaler = Upscaler.open(bundle.component("upscaler"), device)
 
     @cached_property
     def _safety(self) -> SafetyClassifier:
@@ -118,24 +130,15 @@ class LoadedRelease:
         return self._safety(images)
 
     def upscale(self, images: Sequence[Image]) -> list[Image]:
-        """Each image four times larger: 512x512 from a 128x128 draft."""
-        return self._upscaler(images)
+        """Each image as the release delivers it: four times larger where it has an upscaler
+        (512x512 from a 128x128 draft), and no larger than `params.size`."""
+        large = self._upscaler(images) if self._upscaler else list(images)
+        return [_at_most(image, self.size) for image in large]
 
 
-def open_pipeline(folder: Path, device: str) -> Any:
-    """The StyleDiffuserPipeline in a bundle's `pipeline` folder, in the device's precision."""
-    import torch
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
+def _at_most(image: Image, size: int | None) -> Image:
+    from PIL.Image import Resampling
 
-    from models_core.stylediffuser.pipeline import StyleDiffuserPipeline
-
-    diffusers_logging.disable_progress_bar()  # a worker's log is no terminal
-    transformers_logging.disable_progress_bar()
-    # The prototype is small and its styles are sensitive to rounding: float32 everywhere.
-    half = torch.float32 if device == "cpu" else torch.float16
-    pipeline = StyleDiffuserPipeline.from_pretrained(
-        folder, dtype={"default": half, "prototype": torch.float32}, local_files_only=True
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device)
+    if size is None or max(image.size) <= size:
+        return image
+    return image.resize((size, size), Resampling.LANCZOS)

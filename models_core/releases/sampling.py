@@ -19,6 +19,10 @@ RANGES: dict[str, tuple[float, float]] = {
     # the same up to rounding, and quicker on a GPU.
     "batch_size": (1, 256),
 }
+# What `models_core.stylediffuser.schedulers` makes, named here without torch.
+SCHEDULERS = ("euler", "euler-ancestral", "heun", "dpm++", "ddim")
+KNOWN = (*RANGES, "scheduler")
+MAX_SIZE = 4096
 
 
 def sampling_parameters(
@@ -29,14 +33,26 @@ def sampling_parameters(
     Of `defaults`, a manifest's `params`, other keys (such as `rules`) are passed over; an asked
     key that is no sampling parameter is refused.
     """
-    known = {name: value for name, value in defaults.items() if name in RANGES}
+    known = {name: value for name, value in defaults.items() if name in KNOWN}
     for name in asked or {}:
-        if name not in RANGES:
-            raise ReleaseError(f"unknown parameter {name!r}; known are {', '.join(RANGES)}")
+        if name not in KNOWN:
+            raise ReleaseError(f"unknown parameter {name!r}; known are {', '.join(KNOWN)}")
     return {name: _checked(name, value) for name, value in {**known, **(asked or {})}.items()}
 
 
-def _checked(name: str, value: Any) -> int | float:
+def avatar_size(params: Mapping[str, Any]) -> int | None:
+    """Pixels a side beyond which pictures are shrunk; None where they are left as they are."""
+    size = params.get("size")
+    if size is not None and (type(size) is not int or not 1 <= size <= MAX_SIZE):
+        raise ReleaseError(f"size must be an integer from 1 to {MAX_SIZE}, not {size!r}")
+    return size
+
+
+def _checked(name: str, value: Any) -> int | float | str:
+    if name == "scheduler":
+        if value not in SCHEDULERS:
+            raise ReleaseError(f"scheduler must be one of {', '.join(SCHEDULERS)}, not {value!r}")
+        return str(value)
     low, high = RANGES[name]
     whole = isinstance(low, int)
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):

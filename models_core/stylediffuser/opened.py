@@ -23,7 +23,7 @@ class Opened:
 
     @property
     def size(self) -> int:
-        return self.pipeline.vae.config.sample_size
+        return self.pipeline.size
 
     def traits(self, seed: int, asked: Sequence[str]) -> list[str]:
         """The tags of a seed's avatar, with those asked for."""
@@ -62,23 +62,21 @@ def open_folder(folder: Path, asked: Mapping[str, Any], device: str | None = Non
     """
     import torch
 
+    from models_core.releases.assembly import assemble, open_pipeline
     from models_core.releases.bundle import MANIFEST, verify_release
-    from models_core.releases.loaded import open_pipeline
     from models_core.releases.sampling import sampling_parameters
     from models_core.releases.traits import Traits
 
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    named = {name: value for name, value in asked.items() if name != "scheduler"}
-    scheduler = {name: value for name, value in asked.items() if name == "scheduler"}
     if (folder / MANIFEST).is_file():
         bundle = verify_release(folder)
         params = bundle.manifest["params"]
         return Opened(
-            open_pipeline(bundle.component("pipeline"), chosen),
-            {**sampling_parameters(params, named), **scheduler},
+            assemble(bundle, chosen),
+            sampling_parameters(params, asked),
             tuple(params.get("prefix", ())),
             Traits(bundle.manifest["tags"], params.get("rules", ())),
         )
     if not (folder / "model_index.json").is_file():
         raise ValueError(f"{folder} is neither a release nor a pipeline folder")
-    return Opened(open_pipeline(folder, chosen), {**sampling_parameters({}, named), **scheduler})
+    return Opened(open_pipeline(folder, chosen), sampling_parameters({}, asked))

@@ -96,9 +96,11 @@ class StyleDiffuserPipeline(DiffusionPipeline):
 
     The prototype reaches the enhancer in three ways, each of which can be switched off: as the
     start latent (`strength=1` starts from noise alone), through the feature adapter
-    (`adapter_scale=0`) and as style tokens (`style_scale=0`).
+    (`adapter_scale=0`) and as style tokens (`style_scale=0`). Without an adapter it is the start
+    alone, and then any StyleGAN2 goes with any Stable Diffusion.
     """
 
+    _optional_components = ["adapter"]
     model_cpu_offload_seq = "prototype->text_encoder->unet->vae"
 
     def __init__(
@@ -109,7 +111,7 @@ class StyleDiffuserPipeline(DiffusionPipeline):
         unet: UNet2DConditionModel,
         scheduler: EulerDiscreteScheduler,
         prototype: Prototype,
-        adapter: StyleAdapter,
+        adapter: StyleAdapter | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -123,9 +125,11 @@ class StyleDiffuserPipeline(DiffusionPipeline):
         )
         for module in (vae, unet):
             lay_out(module, channels_last=True)
-        for module in (text_encoder, prototype, adapter):
+        for module in (text_encoder, prototype):
             lay_out(module)
-        adapter.install(unet)
+        if adapter is not None:
+            lay_out(adapter)
+            adapter.install(unet)
         self._texts: OrderedDict[tuple[str, Any, Any], Tensor] = OrderedDict()
 
     @torch.no_grad()
@@ -157,7 +161,8 @@ class StyleDiffuserPipeline(DiffusionPipeline):
             strength: share of the noise schedule to run; 1 ignores the start latent.
             truncation: ψ of G.
             guidance: classifier-free guidance; 1 evaluates the UNet once a step.
-            adapter_scale, style_scale: weights of the two conditionings; 0 switches one off.
+            adapter_scale, style_scale: weights of the two conditionings; 0 switches one off. They
+                mean nothing to a pipeline without an adapter.
             scheduler: a name of `schedulers.SCHEDULERS`; None is the pipeline's own (Euler's).
             batch_size: pictures computed together. The default gives the same bits however many
                 seeds are asked; larger ones are the same up to rounding.
@@ -203,6 +208,12 @@ class StyleDiffuserPipeline(DiffusionPipeline):
         size = self.unet.config.sample_size
         return (self.unet.config.in_channels, size, size)
 
+    @property
+    def size(self) -> int:
+        """Pixels a side of its pictures. The UNet decides: a VAE's own size is where it was
+        trained, and often another."""
+        return self.unet.config.sample_size << (len(self.vae.config.block_out_channels) - 1)
+
     def evaluations(self, sampling: Sampling) -> int:
         """How often the UNet is asked for one picture."""
         scheduler = make_scheduler(sampling.scheduler, self.scheduler)
@@ -234,7 +245,7 @@ class StyleDiffuserPipeline(DiffusionPipeline):
         set_style_scale(self.unet, sampling.style_scale)
         hidden = self._condition(ws, texts, guided=sampling.guidance != 1)
         residuals = None
-        if sampling.adapter_scale:
+        if self.adapter is not None and sampling.adapter_scale:
             maps = {r: f.to(self.unet.dtype) for r, f in features.items()}
             residuals = self.adapter.residuals(maps, sampling.adapter_scale)
         x = start(scheduler, timesteps[0])
@@ -262,7 +273,7 @@ class StyleDiffuserPipeline(DiffusionPipeline):
     @torch.no_grad()
     def encode(self, picture: Tensor) -> Tensor:
         """Pictures [N, 3, H, W] in [−1, 1] of any size → scaled latents (the posterior's mode)."""
-        fitted = enlarge(picture, self.vae.config.sample_size).to(self.vae.device, self.vae.dtype)
+        fitted = enlarge(picture, self.size).to(self.vae.device, self.vae.dtype)
         fitted = fitted.contiguous(memory_format=torch.channels_last)
         return self.vae.encode(fitted).latent_dist.mode() * self.vae.config.scaling_factor
 
@@ -273,12 +284,13 @@ class StyleDiffuserPipeline(DiffusionPipeline):
 
     def _condition(self, ws: Tensor, texts: Sequence[str], *, guided: bool) -> Tensor:
         """Text tokens followed by style tokens; with guidance, the empty captions come first."""
-        style = self.adapter.style_tokens(ws.to(self.unet.dtype))
-        text = torch.cat([self._text(caption) for caption in texts])
+        text = torch.cat([self._text(caption) for caption in texts]).to(self.unet.dtype)
         if guided:
             text = torch.cat([self._text("").expand_as(text), text])
-            style = torch.cat([style, style])
-        return torch.cat([text.to(style.dtype), style], dim=1)
+        if self.adapter is None:
+            return text
+        style = self.adapter.style_tokens(ws.to(self.unet.dtype))
+        return torch.cat([text, style.repeat(2, 1, 1) if guided else style], dim=1)
 
     def _text(self, caption: str) -> Tensor:
         """One caption's hidden states [1, L, D], kept for the next time it is asked for.

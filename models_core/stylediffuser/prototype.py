@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
-from models_core.stylegan2 import Generator
+from models_core.stylegan2 import Generator, checkpoint
 
 
 class Prototype(ModelMixin, ConfigMixin):
@@ -27,6 +29,14 @@ class Prototype(ModelMixin, ConfigMixin):
         self.G = Generator(**generator).requires_grad_(False)
         self.positions = {tag: i for i, tag in enumerate(tags)}
 
+    @classmethod
+    def from_checkpoint(cls, folder: Path) -> Self:
+        """A StyleGAN2 checkpoint folder as a prototype, whatever its sizes and labels."""
+        about = checkpoint.describe(folder)
+        prototype = cls(about.generator, [tag for group in about.tags.values() for tag in group])
+        prototype.G.load_state_dict(checkpoint.load(folder).state_dict())
+        return prototype.eval()
+
     def labels(self, tags: Sequence[Sequence[str]]) -> Tensor:
         """Tags of N images → multi-hot [N, c_dim]; tags that G does not know are left out."""
         c = torch.zeros(len(tags), self.G.c_dim)
@@ -38,7 +48,18 @@ class Prototype(ModelMixin, ConfigMixin):
 
     def map(self, z: Tensor, tags: Sequence[Sequence[str]], truncation: float = 1.0) -> Tensor:
         """z [N, z_dim] → w [N, num_ws, w_dim], pulled towards the mean by ψ = `truncation`."""
-        return self.G.mapping(z, self.labels(tags), truncation_psi=truncation)
+        nameless = self.G.c_dim and not self.positions
+        labels = self.drawn_labels(z) if nameless else self.labels(tags)
+        return self.G.mapping(z, labels, truncation_psi=truncation)
+
+    def drawn_labels(self, z: Tensor) -> Tensor:
+        """One class for each z, for a G whose classes have no names: such a G knows no picture
+        without one. Drawn by z's own bits, so that a seed has its class in any company."""
+        c = torch.zeros(len(z), self.G.c_dim)
+        for row, numbers in enumerate(z.cpu().float()):
+            digest = hashlib.sha256(numbers.numpy().tobytes()).digest()
+            c[row, int.from_bytes(digest[:8]) % self.G.c_dim] = 1
+        return c.to(self.device)
 
     def draw(self, ws: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
         """w → P in [−1, 1], and the feature maps F_r by resolution."""

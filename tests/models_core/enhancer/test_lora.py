@@ -18,6 +18,7 @@ from models_core.enhancer.sampling import draw
 from tests.models_core.stylediffuser.conftest import make_vae
 
 RANK, ALPHA = 2, 6.0
+ONES = torch.ones(2, 2)
 LAYERS = {
     "unet": [
         "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q",
@@ -178,7 +179,7 @@ def test_one_that_fits_no_layer_is_an_error_that_names_its_keys_and_changes_noth
     good.mkdir()
     peft(good, pairs(enhancer))
     pair = {"lora_down.weight": (2, 99), "lora_up.weight": (99, 2)}
-    other = "lora_unet_input_blocks_4_1_proj_in"
+    other = "lora_unet_mid_block_attentions_7_proj_in"
     wrong_size = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q"
     names = (other, wrong_size)
     save_file({f"{n}.{k}": torch.ones(shape) for n in names for k, shape in pair.items()}, bad)
@@ -210,7 +211,8 @@ def test_what_fits_in_part_is_applied_and_reported(tmp_path, caplog):
     ],
 )
 def test_other_kinds_and_broken_numbers_are_refused(tmp_path, key, value, said):
-    save_file({key: torch.full((2, 2), value)}, tmp_path / "other.safetensors")
+    state = {key: torch.full((2, 2), value), "lora_unet_x.lora_up.weight": torch.ones(2, 2)}
+    save_file(state, tmp_path / "other.safetensors")
     with pytest.raises(LoraError, match=said):
         fuse_loras(components(make_enhancer()), [(tmp_path / "other.safetensors", 1.0)])
 
@@ -237,13 +239,18 @@ def test_alphas_are_read_as_peft_means_them(tmp_path, config, alpha):
 @pytest.mark.parametrize(
     ("state", "config", "said"),
     [
-        ({"x.lora_A.weight": torch.ones(1)}, {}, "fits no layer.*x.lora_A.weight"),
-        ({"x.alpha": torch.ones(2)}, {}, "fits no layer.*x.alpha"),
-        ({"x.lora_A.weight": torch.ones(2, 2)}, {"lora_alpha": "all"}, "'all', which is no number"),
+        ({"x.lora_A.weight": ONES}, {}, "unet.x lacks its up matrix"),
+        ({"x.alpha": torch.ones(2)}, {}, "unet.x lacks its up matrix"),
+        (
+            {"x.lora_A.weight": ONES, "x.lora_B.weight": ONES, "y": ONES},
+            {},
+            "'y', which is no part",
+        ),
+        ({"x.lora_A.weight": ONES, "x.lora_B.weight": ONES}, {"lora_alpha": "all"}, "'all', which"),
     ],
 )
 def test_nonsense_is_an_error_in_words(tmp_path, state, config, said):
-    save_file(state, tmp_path / "adapter_model.safetensors")
+    save_file({k: v.clone() for k, v in state.items()}, tmp_path / "adapter_model.safetensors")
     (tmp_path / "adapter_config.json").write_text(json.dumps(config))
     with pytest.raises(LoraError, match=said):
         fuse_loras(components(make_enhancer()), [(tmp_path, 1.0)])
