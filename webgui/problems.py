@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class Problem(Exception):
@@ -15,6 +15,7 @@ class Problem(Exception):
     def __init__(
         self,
         detail: str,
+        faults: Mapping[str, str] | None = None,
         *,
         field: str = "",
         accepted: Sequence[str] = (),
@@ -22,6 +23,8 @@ class Problem(Exception):
     ) -> None:
         super().__init__(detail)
         self.detail = detail
+        # Several fields at once, each with a sentence of its own.
+        self.faults = dict(faults or {})
         self.field = field
         self.accepted = list(accepted)
         self.retry_after = retry_after

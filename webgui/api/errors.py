@@ -108,7 +108,7 @@ def as_problem(error: Exception, context: dict[str, Any] | None = None) -> HttpR
 
 
 def _from_problem(error: Problem) -> HttpResponse:
-    errors = None
+    errors = [{"field": name, "detail": said} for name, said in error.faults.items()] or None
     if error.field:
         fault: dict[str, Any] = {"field": error.field, "detail": error.detail}
         errors = [fault | ({"accepted": error.accepted} if error.accepted else {})]

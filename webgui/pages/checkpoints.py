@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from webgui.accounts import audit
 from webgui.problems import Problem
-from webgui.registry import checkpoints
+from webgui.registry import checkpoints, parts
 from webgui.registry.models import Checkpoint, Upload
 from webgui.registry.problems import NoSuchCheckpoint
 
@@ -78,7 +78,15 @@ def _report(
         "again": checkpoint.state in checkpoints.LOOKED_AT_AGAIN,
         "kinds": findings.KINDS,
         "trouble": trouble,
+        "composable": _slot(checkpoint),
     }
     return render(
         request, "pages/checkpoint.html", context, status=trouble.status if trouble else 200
     )
+
+
+def _slot(checkpoint: Checkpoint) -> str:
+    """Which place it takes in a release, if it can take one."""
+    if checkpoint.state != State.READY:
+        return ""
+    return next((part.slot for part in parts.of_checkpoint(checkpoint)), "")

@@ -83,7 +83,7 @@ def of_releases() -> list[ReleaseCredits]:
     return [
         ReleaseCredits(release.title, str(release.manifest.get("description", "")), found)
         for release in shown
-        if (found := _read(release))
+        if (found := of(release))
     ]
 
 
@@ -94,7 +94,8 @@ def beside(releases: list[ReleaseCredits]) -> list[Credit]:
     return [credit for credit in own if not any(_plain(credit.name) in name for name in named)]
 
 
-def _read(release: Release) -> list[Credit]:
+def of(release: Release) -> list[Credit]:
+    """Whom one release thanks."""
     credits = []
     for entry in release.manifest.get("licences", ()):
         credits.append(

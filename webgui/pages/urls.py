@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import checkpoints, views
+from . import checkpoints, releases, views
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -10,4 +10,7 @@ urlpatterns = [
     path("manage/checkpoints/", checkpoints.shelf, name="checkpoints"),
     path("manage/checkpoints/upload/", checkpoints.upload, name="upload"),
     path("manage/checkpoints/<uuid:checkpoint_id>/", checkpoints.report, name="checkpoint"),
+    path("manage/releases/", releases.shelf, name="releases"),
+    path("manage/releases/new/", releases.compose, name="compose"),
+    path("manage/releases/<slug:digest>/", releases.release, name="release"),
 ]

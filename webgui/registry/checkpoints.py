@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -73,17 +74,23 @@ def delete(checkpoint: Checkpoint, actor: audit.Actor) -> None:
 
 
 def used_by(checkpoints: Iterable[Checkpoint]) -> dict[UUID, list[Release]]:
-    """The releases that have a file of each checkpoint."""
+    """The releases that have weights of each checkpoint; other files may be anybody's."""
     having: dict[str, list[Release]] = defaultdict(list)
     for release in Release.objects.all():
         for component in release.manifest.get("components", ()):
             having[component.get("sha256", "")].append(release)
     return {
         checkpoint.pk: _distinct(
-            release for file in checkpoint.files for release in having[file["sha256"]]
+            release for file in weights(checkpoint) for release in having[file["sha256"]]
         )
         for checkpoint in checkpoints
     }
+
+
+def weights(checkpoint: Checkpoint) -> list[dict[str, Any]]:
+    """Its own files; a tokenizer, say, is the same in many. All of them where it has no weights."""
+    found = [file for file in checkpoint.files if file["file"].endswith(".safetensors")]
+    return found or checkpoint.files
 
 
 def _distinct(releases: Iterable[Release]) -> list[Release]:

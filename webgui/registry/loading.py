@@ -89,6 +89,15 @@ def register(files: Iterable[dict[str, Any]]) -> Release:
     raise BadBundle(f"The bundle has no {RELEASE_FILE}.")
 
 
+def publish(content: bytes, others: Iterable[bytes]) -> tuple[Release, bool]:
+    """The release of a `release.json` made here, whose weights lie in the store, and whether it is
+    new. `others` are the small files that were made with it."""
+    manifest = _manifest(content, Path(RELEASE_FILE))
+    for other in others:
+        storage.keep_content(other)
+    return _row(storage.keep_content(content), manifest)
+
+
 def forget(release: Release) -> None:
     """Delete a release that no pool uses, with the files that nothing else has."""
     files = [*release.manifest.get("components", ()), {"sha256": release.digest}]

@@ -89,6 +89,11 @@ class Release(models.Model):
             found.append(TraitRule(group, list(tags), other, list(allowed)))
         return found
 
+    @property
+    def bytes(self) -> int:
+        """Of all its files."""
+        return sum(entry.get("bytes", 0) for entry in self.manifest.get("components", ()))
+
     def read_manifest(self) -> ReleaseManifest:
         return ReleaseManifest.model_validate(self.manifest)
 

@@ -56,3 +56,14 @@ class NotNow(Problem):
     status = 409
     code = "wrong_state"
     title = "The checkpoint's state does not allow this"
+
+
+class DoesNotFit(Problem):
+    code = "does_not_fit"
+    title = "No release can be made of this"
+
+
+class NoSuchRelease(Problem):
+    status = 404
+    code = "not_found"
+    title = "There is no such release"

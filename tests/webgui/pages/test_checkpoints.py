@@ -87,7 +87,7 @@ def test_the_report_of_a_good_one_and_its_end(keeper: Client, home: Any) -> None
     row = make(kind="stylegan2", files=[file], report=report, sha256="cd" * 32)
     text = page(keeper, f"{SHELF}{row.pk}/")
     assert "24,767,458" in text and file["sha256"] in text and "cd" * 32 in text
-    assert "Trained on" not in text and "give it to a pool" not in text
+    assert "Trained on" not in text and "It is a release" not in text
     assert keeper.post(f"{SHELF}{row.pk}/", {"act": "delete"}).status_code == 302
     assert page(keeper, f"{SHELF}{row.pk}/", 404)
     assert not storage.place(file["sha256"]).exists()
@@ -126,6 +126,9 @@ def test_facts_in_words() -> None:
     assert told[4][0] == "Note" and len(told[4][1]) == 601 and len(told) == 5
 
 
-def test_an_uploaded_release_leads_to_the_pools(keeper: Client) -> None:
-    row = make(kind="release", name="toon.zip")
-    assert 'href="/admin/buffer/pool/">give it to a pool' in page(keeper, f"{SHELF}{row.pk}/")
+def test_an_uploaded_release_leads_to_its_page(keeper: Client) -> None:
+    file = {"file": "model.safetensors", "sha256": "ab" * 32, "bytes": 5}
+    row = make(kind="release", name="toon.zip", files=[file])
+    release = make_release(components=[file])
+    link = f'href="/manage/releases/{release.digest}/">Toon heads'
+    assert f"It is a release now: <a {link}" in page(keeper, f"{SHELF}{row.pk}/")

@@ -2,6 +2,7 @@ from django.urls import path
 
 from .checkpoints import CheckpointsView, CheckpointView, InspectView
 from .previews import PreviewImageView, PreviewsView, PreviewView
+from .releases import ReleaseOptionsView, ReleasesView, ReleaseView
 from .uploads import UploadsView, UploadView
 
 urlpatterns = [
@@ -17,4 +18,7 @@ urlpatterns = [
         PreviewImageView.as_view(),
         name="preview_image",
     ),
+    path("releases/", ReleasesView.as_view(), name="releases"),
+    path("releases/options/", ReleaseOptionsView.as_view(), name="release-options"),
+    path("releases/<str:digest>/", ReleaseView.as_view(), name="release"),
 ]
