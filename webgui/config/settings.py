@@ -202,7 +202,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
-    "ENUM_NAME_OVERRIDES": {"CheckpointState": "webgui.registry.models.Checkpoint.State"},
+    "ENUM_NAME_OVERRIDES": {
+        "CheckpointState": "webgui.registry.models.Checkpoint.State",
+        "ReleaseState": "webgui.registry.models.Release.State",
+    },
 }
 CLAIMS_PER_MINUTE = env.number("CLAIMS_PER_MINUTE", 60, least=1)
 

@@ -199,7 +199,7 @@ def test_a_part_that_tells_no_sizes_is_offered_with_the_reason(
     row.files = [f for f in row.files if f["file"] != "unet/config.json"]
     row.save()
     (part,) = [part for part in parts.all_parts() if part.checkpoint == row]
-    assert part.trouble == "Its configuration cannot be read (KeyError('config.json'))."
+    assert part.trouble == "It has no config.json."
     assert "base" in faults(wish)
 
 
