@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -27,6 +29,25 @@ SERVICES = {
     "generator": services.generator,
     "web": services.web,
 }
+
+
+ORDER = """
+from datetime import timedelta
+from django.db import transaction
+from django.utils import timezone
+from webgui.buffer import orders
+from webgui.buffer.models import Batch
+from webgui.buffer.provision import point_pool
+from webgui.registry.models import Release
+release = Release.objects.get(digest="{digest}")
+with transaction.atomic():  # with the batch under way, the pool lacks nothing
+    pool, _ = point_pool("{slug}", release, low_watermark={images}, high_watermark={images})
+    batch = Batch.objects.create(
+        pool=pool, release=release, worker="{worker}", count={images}, base_seed={seed},
+        deadline=timezone.now() + timedelta(seconds=300),
+    )
+orders.send_order(batch)
+"""
 
 
 class House:
@@ -92,6 +113,14 @@ class House:
         """A pool that wants so many images, and so has them ordered within seconds."""
         sizes = ["--low", str(images), "--high", str(images), "--batch-size", str(batch_size)]
         self.manage("load_release", str(bundle), "--pool", slug, "--activate", *sizes)
+
+    def order(self, slug: str, bundle: Path, images: int, worker: str = "demo") -> None:
+        """A pool with one batch under way that brings all it wants, however slow the worker is."""
+        self.manage("load_release", str(bundle), "--activate")
+        digest = hashlib.sha256((bundle / "release.json").read_bytes()).hexdigest()
+        seed = random.randrange(2**40)
+        script = ORDER.format(slug=slug, digest=digest, images=images, worker=worker, seed=seed)
+        self.manage("shell", "--no-imports", "-c", script)
 
     def batches(self, slug: str) -> list[tuple[str, str, str]]:
         """(id, state, reason) of the pool's batches."""

@@ -35,7 +35,7 @@ def test_an_order_is_drawn_delivered_ingested_and_receipted(house: House, bundle
 
 
 def mid_batch(house: House, bundle: Path, slug: str, images: int = 32) -> None:
-    house.open_pool(slug, bundle, images=images, batch_size=images)
+    house.order(slug, bundle, images)
     house.wait(f"{slug}'s batch being drawn", lambda: house.drawing(slug) > 0.1)
 
 

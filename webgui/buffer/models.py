@@ -122,6 +122,7 @@ class Batch(models.Model):
             models.Index(fields=["pool", "state"]),
             models.Index(fields=["state"]),
             models.Index(fields=["pool", "-ordered_at"], name="batch_last_of_pool"),
+            models.Index(fields=["settled_at"], name="batch_settled"),
             models.Index(
                 fields=["release", "-settled_at"], condition=Q(drawn__gt=0), name="batch_measured"
             ),
@@ -170,6 +171,10 @@ class Avatar(models.Model):
             # A claim reads one entry of this index, however many there are.
             models.Index(fields=["pool", "state", "key"]),
             models.Index(fields=["claimed_by", "-claimed_at"]),
+            # How many were claimed lately; entries come at its end alone.
+            models.Index(
+                fields=["claimed_at"], condition=Q(state="claimed"), name="avatar_claims_by_time"
+            ),
         ]
 
     def __str__(self) -> str:

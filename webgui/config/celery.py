@@ -71,6 +71,9 @@ app.conf.update(
         "replenish": tick("buffer.replenish", 2),
         "reconcile": tick("buffer.reconcile", 5),
         "sweep": tick("buffer.sweep_inbox", 10, INGEST_QUEUE),
+        "watch": tick("fleet.watch", 15),
+        # Mail servers take their time: no heartbeat waits for one.
+        "notify": tick("fleet.notify", 15, INGEST_QUEUE),
         "expire": tick("buffer.expire_tickets", 5),
         "forget": tick("buffer.forget", 3600),
         "prune": tick("buffer.prune", 6 * 3600, INGEST_QUEUE),

@@ -56,6 +56,13 @@ def words(name: str, default: str = "") -> list[str]:
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
 
 
+def web_address(name: str) -> str:
+    url = text(name)
+    if url and urlsplit(url).scheme not in ("http", "https"):
+        raise ImproperlyConfigured(f"{PREFIX}{name}: an http(s) address is needed.")
+    return url
+
+
 def next_database(url: str) -> str:
     """The database after this one on the same Redis or Valkey server; "" for any other server.
 

@@ -230,6 +230,20 @@ JOB_START_SECONDS = env.number("JOB_START_SECONDS", 300, least=5)
 JOB_SILENCE_SECONDS = env.number("JOB_SILENCE_SECONDS", 45, least=5)  # once it has begun
 JOB_DAYS = env.number("JOB_DAYS", 30, least=1)  # kept after their end, with their images
 
+# --- alarms ------------------------------------------------------------------------------------
+ALARM_BUFFER_LOW_MINUTES = env.number("ALARM_BUFFER_LOW_MINUTES", 10, least=1)
+ALARM_DISK_MIB = env.number("ALARM_DISK_MIB", 2048)
+ALARM_EMAILS = env.words("ALARM_EMAILS")
+ALARM_WEBHOOK = env.web_address("ALARM_WEBHOOK")
+ALARM_WEBHOOK_SECRET = env.text("ALARM_WEBHOOK_SECRET")
+EMAIL_HOST = env.text("EMAIL_HOST", "localhost")
+EMAIL_PORT = env.number("EMAIL_PORT", 25, least=1)
+EMAIL_HOST_USER = env.text("EMAIL_USER")
+EMAIL_HOST_PASSWORD = env.text("EMAIL_PASSWORD")
+EMAIL_USE_TLS = env.flag("EMAIL_TLS")
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", "stylediffuser@localhost")
+
 # --- checkpoints -------------------------------------------------------------------------------
 UPLOAD_MAX_MIB = env.number("UPLOAD_MAX_MIB", 16_384, least=1)  # of one file
 CHECKPOINT_QUOTA_MIB = env.number("CHECKPOINT_QUOTA_MIB", 204_800, least=1)  # of all together

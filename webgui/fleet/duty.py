@@ -18,12 +18,20 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from generator_worker.contract import SET_DUTY, Duty, SetDuty, live_queue
+from generator_worker.contract import (
+    FORGIVE_RELEASE,
+    SET_DUTY,
+    Duty,
+    ForgiveRelease,
+    SetDuty,
+    live_queue,
+)
 from webgui.accounts import audit
 
 from . import doorbell
 from .hearsay import clean
 from .models import Worker
+from .problems import NotFaulty
 
 SERVER = "the server"
 log = logging.getLogger(__name__)
@@ -40,6 +48,15 @@ def set_duty(worker: Worker, duty: Duty, actor: audit.Actor, reason: str = "") -
         audit.record(actor, f"worker.{duty.value}", worker, reason=reason)
     tell(worker.name, duty)
     return True
+
+
+def forgive(worker: Worker, digest: str, actor: audit.Actor) -> None:
+    """Let it try again a release that was faulty on it. Its next heartbeat says so itself."""
+    if not worker.is_faulty(digest):
+        raise NotFaulty(f"Worker {worker.name} does not call release {digest[:12]}… faulty.")
+    audit.record(actor, "worker.forgave_release", worker, release=digest)
+    message = ForgiveRelease(release_digest=digest)
+    doorbell.ring(FORGIVE_RELEASE, message, live_queue(worker.name))
 
 
 def tell(name: str, duty: Duty) -> None:

@@ -1,12 +1,14 @@
-"""The generator workers seen by this server."""
+"""The generator workers seen by this server, how things stood, and what is wrong."""
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime, timedelta
 from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 from generator_worker.contract import Duty, State
@@ -81,6 +83,15 @@ class Worker(models.Model):
             return self.REFUSING
         return self.duty
 
+    @property
+    def failings(self) -> list[str]:
+        """Why it refuses work, in its own words."""
+        return [
+            f"{found['check']}: {found['detail']}"
+            for found in self.report.get("findings", [])
+            if found.get("level") == "failure"
+        ]
+
     def is_faulty(self, digest: str) -> bool:
         """Whether it refuses orders for this release."""
         return any(entry.get("release_digest") == digest for entry in self.faulty)
@@ -100,3 +111,91 @@ class Worker(models.Model):
 def silent_since() -> datetime:
     """Whoever was last heard before this moment counts as silent."""
     return timezone.now() - timedelta(seconds=settings.WORKER_SILENCE_SECONDS)
+
+
+class Sample(models.Model):
+    """How the service stood at one tick of the clock, for the charts and for what lasts too long.
+
+    One a slot of `samples.EVERY_SECONDS`, whoever's clock ticks.
+    """
+
+    slot = models.BigIntegerField(unique=True)
+    at = models.DateTimeField(default=timezone.now, db_index=True)
+    seconds = models.FloatField()  # since the one before
+    claims = models.PositiveIntegerField()  # in these seconds
+    images = models.PositiveIntegerField()  # taken in, in these seconds
+    workers = models.PositiveIntegerField()  # at work
+    # {slug: {"available", "waiting", "low"}}; low is 0 where nothing is to be ordered.
+    pools = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["at"]
+
+    def __str__(self) -> str:
+        return f"{self.at:%F %T}"
+
+
+class Alarm(models.Model):
+    """Something an operator should look at; `docs/operating.md` says what to do.
+
+    raised ──(not so for a minute)──> cleared
+    """
+
+    class Kind(models.TextChoices):
+        BUFFER_LOW = "buffer-low", "Buffer low"
+        NO_WORKER = "no-worker", "No worker"
+        WORKER_SILENT = "worker-silent", "Worker silent"
+        WORKER_REFUSING = "worker-refusing", "Worker refusing work"
+        WORKER_FAULTS = "worker-faults", "Worker taken off duty"
+        QUARANTINE = "quarantine", "Deliveries in quarantine"
+        DISK_LOW = "disk-low", "Disk low"
+        CLOCK_OFF = "clock-off", "Clock off"
+
+    kind = models.CharField(max_length=20, choices=Kind)
+    subject = models.CharField(max_length=100, blank=True)  # a pool's slug, a worker's name
+    detail = models.CharField(max_length=500)
+    raised_at = models.DateTimeField(default=timezone.now, db_index=True)
+    seen_at = models.DateTimeField(default=timezone.now)  # it was so the last time it was looked at
+    cleared_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-raised_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "subject"], condition=Q(cleared_at=None), name="alarm_raised_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.subject}".strip()
+
+
+class Notice(models.Model):
+    """Word of an alarm to one place outside.
+
+    due ──> sent
+     └────> given up    (after `notices.MAX_TRIES`)
+    """
+
+    class Channel(models.TextChoices):
+        EMAIL = "email"
+        WEBHOOK = "webhook"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    alarm = models.ForeignKey(Alarm, on_delete=models.CASCADE, related_name="notices")
+    cleared = models.BooleanField(default=False)  # what it tells: raised, or cleared
+    channel = models.CharField(max_length=7, choices=Channel)
+    tries = models.PositiveSmallIntegerField(default=0)
+    next_try_at = models.DateTimeField(default=timezone.now, null=True)  # None: sent or given up
+    sent_at = models.DateTimeField(null=True, blank=True)
+    error = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["next_try_at"], condition=Q(next_try_at__isnull=False), name="notice_due"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.alarm} by {self.channel}"

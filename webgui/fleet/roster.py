@@ -38,23 +38,14 @@ def record(beat: Heartbeat) -> bool:
             "outbox": min(beat.outbox, LARGEST),
             "images_per_minute": beat.images_per_minute,
             "activity": beat.state.value,
+            "speeds": dict(beat.speeds),
             "faulty": clean_all(told["faulty"]),
             "report": {name: clean_all(told[name]) for name in REPORTED},
             "clock_ahead": (beat.clock - now).total_seconds() if beat.clock else None,
             "last_seen": now,
-        }
-        | _speeds(beat),
+        },
     )
     return not was_alive
-
-
-def _speeds(beat: Heartbeat) -> dict[str, dict[str, float]]:
-    """Of a worker that tells no speeds by release: where it holds one, its last batch was of it."""
-    if beat.speeds:
-        return {"speeds": dict(beat.speeds)}
-    if len(beat.loaded) == 1 and beat.images_per_minute:
-        return {"speeds": {beat.loaded[0]: beat.images_per_minute / 60}}
-    return {}
 
 
 def at_work() -> QuerySet[Worker]:

@@ -9,7 +9,7 @@ from celery import shared_task
 
 from generator_worker.contract import HEARTBEAT, ContractError, Duty, Heartbeat
 
-from . import duty, roster
+from . import alarms, duty, notices, roster, samples
 from .models import Worker
 
 log = logging.getLogger(__name__)
@@ -27,3 +27,14 @@ def heartbeat(message: Any) -> None:
     wanted = Worker.objects.values_list("duty", flat=True).get(name=beat.worker)
     if wanted != beat.duty:
         duty.tell(beat.worker, Duty(wanted))
+
+
+@shared_task(name="fleet.watch")
+def watch() -> None:
+    if samples.take() is not None:
+        alarms.check()
+
+
+@shared_task(name="fleet.notify")
+def notify() -> None:
+    notices.send_due()

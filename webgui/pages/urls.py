@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import checkpoints, releases, views
+from . import checkpoints, fleet, guide, releases, views
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -13,4 +13,7 @@ urlpatterns = [
     path("manage/releases/", releases.shelf, name="releases"),
     path("manage/releases/new/", releases.compose, name="compose"),
     path("manage/releases/<slug:digest>/", releases.release, name="release"),
+    path("manage/fleet/", fleet.fleet, name="fleet"),
+    path("manage/fleet/now/", fleet.now, name="fleet_now"),
+    path("manage/guide/", guide.guide, name="guide"),
 ]

@@ -83,6 +83,12 @@ def test_the_document_has_every_path_and_answer(client: Client, db: None) -> Non
         "/api/v1/admin/releases/{digest}/previews/",
         "/api/v1/admin/previews/{preview_id}/",
         "/api/v1/admin/previews/{preview_id}/images/{seed}",
+        "/api/v1/admin/workers/",
+        "/api/v1/admin/workers/{name}/",
+        "/api/v1/admin/workers/{name}/duty/",
+        "/api/v1/admin/workers/{name}/forgive/",
+        "/api/v1/admin/alarms/",
+        "/api/v1/admin/history/",
     }
     answers = document["paths"]["/api/v1/avatars/"]["post"]["responses"]
     assert {"201", "202", "400", "409", "429", "503"} <= set(answers)

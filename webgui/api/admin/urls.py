@@ -4,6 +4,14 @@ from .checkpoints import CheckpointsView, CheckpointView, InspectView
 from .previews import PreviewImageView, PreviewsView, PreviewView
 from .releases import ReleaseOptionsView, ReleasesView, ReleaseView
 from .uploads import UploadsView, UploadView
+from .workers import (
+    AlarmsView,
+    DutyView,
+    ForgiveView,
+    HistoryView,
+    WorkersView,
+    WorkerView,
+)
 
 urlpatterns = [
     path("uploads/", UploadsView.as_view(), name="uploads"),
@@ -21,4 +29,10 @@ urlpatterns = [
     path("releases/", ReleasesView.as_view(), name="releases"),
     path("releases/options/", ReleaseOptionsView.as_view(), name="release-options"),
     path("releases/<str:digest>/", ReleaseView.as_view(), name="release"),
+    path("workers/", WorkersView.as_view(), name="workers"),
+    path("workers/<str:name>/", WorkerView.as_view(), name="worker"),
+    path("workers/<str:name>/duty/", DutyView.as_view(), name="duty"),
+    path("workers/<str:name>/forgive/", ForgiveView.as_view(), name="forgive"),
+    path("alarms/", AlarmsView.as_view(), name="alarms"),
+    path("history/", HistoryView.as_view(), name="history"),
 ]

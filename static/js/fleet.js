@@ -1,0 +1,113 @@
+/* Keeps the fleet page fresh: the part that changes is fetched as HTML, the charts' figures as JSON.
+   Without this script a reload shows the same, the charts in figures. */
+$(function () {
+  "use strict";
+
+  const SOON = 4000, SLOWEST = 60000;  // ms between two looks
+  const HISTORY = 15000;
+  const HEIGHT = 190;
+  const $now = $("[data-now]"), $charts = $("[data-history]"), $news = $("[data-news]");
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const plots = new Map();
+  let figures = null, pause = SOON;
+
+  /* The changing part */
+  function refresh() {
+    if (document.hidden) return later();
+    $.ajax({ url: $now.data("now"), dataType: "html", timeout: 15000 }).then((html) => {
+      pause = SOON;
+      show(html);
+      later();
+    }, () => {
+      pause = Math.min(pause * 2, SLOWEST);
+      later();
+    });
+  }
+
+  function later() {
+    setTimeout(refresh, pause);
+  }
+
+  function show(html) {
+    const open = $now.find("details[open]").get().map((el) => el.id);
+    const focused = document.activeElement;
+    const held = $.contains($now[0], focused) ? focused.id : "";
+    const summary = focused.tagName === "SUMMARY" ? focused.parentNode.id : "";
+    const before = alarms();
+    $now.html(html);
+    open.forEach((id) => $(document.getElementById(id)).prop("open", true));
+    const again = summary ? $(document.getElementById(summary)).find("summary")[0] : document.getElementById(held);
+    if (again && (held || summary)) again.focus({ preventScroll: true });
+    const news = alarms().filter((text) => !before.includes(text));
+    if (news.length) $news.text("New alarm: " + news.join("; "));
+  }
+
+  function alarms() {
+    return $now.find("[data-alarm] strong").get().map((el) => el.textContent);
+  }
+
+  /* The charts */
+  function colour(name) {
+    return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  }
+
+  function columns(which) {
+    if (which === "levels") {
+      return { data: [figures.times, ...figures.pools.map((pool) => pool.available)],
+        names: figures.pools.map((pool) => pool.pool) };
+    }
+    return { data: [figures.times, figures.claims, figures.images], names: ["claims", "new"] };
+  }
+
+  function axis(options) {
+    return Object.assign({ stroke: colour("--ink-soft"), grid: { stroke: colour("--line"), width: 1 },
+      ticks: { stroke: colour("--line"), width: 1 } }, options);
+  }
+
+  function draw(figure) {
+    const which = figure.dataset.chart, { data, names } = columns(which);
+    const place = figure.querySelector(".plot"), known = plots.get(which);
+    figure.hidden = false;
+    if (known && known.names.join() === names.join()) return known.plot.setData(data);
+    if (known) known.plot.destroy();
+    const options = {
+      width: place.clientWidth, height: HEIGHT,
+      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), "Etc/UTC"),
+      cursor: { y: false },
+      scales: { y: { range: (plot, low, high) => [0, Math.max(1, high * 1.08)] } },
+      axes: [axis({}), axis({ size: 52 })],
+      series: [{ label: "UTC", value: "{HH}:{mm}" }].concat(names.map((name, index) => ({
+        label: name, stroke: colour("--line-" + (index % 4 + 1)), width: 2, points: { show: false },
+        dash: index > 3 ? [6, 4] : undefined,
+      }))),
+    };
+    plots.set(which, { plot: new uPlot(options, data, place), names });
+  }
+
+  function drawAll() {
+    if (figures && figures.times.length > 1) $charts.find("[data-chart]").each((_, el) => draw(el));
+  }
+
+  function look() {
+    $.ajax({ url: $charts.data("history"), dataType: "json", timeout: 15000 }).then((answer) => {
+      figures = answer;
+      drawAll();
+    }).always(() => setTimeout(look, HISTORY));
+  }
+
+  function fit() {
+    plots.forEach(({ plot }) => {
+      const width = plot.root.parentNode.clientWidth;
+      if (width && width !== plot.width) plot.setSize({ width, height: HEIGHT });
+    });
+  }
+
+  dark.addEventListener("change", () => {
+    plots.forEach(({ plot }) => plot.destroy());
+    plots.clear();
+    drawAll();
+  });
+  new ResizeObserver(fit).observe($charts[0]);
+  look();
+  later();
+});

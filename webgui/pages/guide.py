@@ -1,0 +1,35 @@
+"""The operator's guide, `docs/operating.md`, as a page that alarms link to."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+from django.contrib.admin.views.decorators import staff_member_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import slugify
+from django.views.decorators.http import require_safe
+from markdown_it import MarkdownIt
+
+GUIDE = Path(__file__).resolve().parents[1] / "docs" / "operating.md"
+
+
+@staff_member_required
+@require_safe
+def guide(request: HttpRequest) -> HttpResponse:
+    return render(request, "pages/guide.html", {"page": "fleet", "guide": rendered()})
+
+
+@cache
+def rendered() -> SafeString:
+    """Its headings are anchors: #buffer-low."""
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = markdown.parse(GUIDE.read_text())
+    for opening, inside in pairwise(tokens):
+        if opening.type == "heading_open":
+            opening.attrSet("id", slugify(inside.content))
+    # Our own file, with HTML in it switched off.
+    return mark_safe(markdown.renderer.render(tokens, markdown.options, {}))  # noqa: S308
