@@ -1,10 +1,14 @@
-"""`python -m generator_worker`: start one worker with the settings of the environment."""
+"""`python -m generator_worker`: start one worker with the settings of the environment, check what
+it needs (`preflight`), or let it try faulty releases again (`forgive`)."""
 
 from __future__ import annotations
 
+import argparse
 import fcntl
+import json
 import os
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -18,14 +22,88 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TQDM_DISABLE", "1")  # progress bars make poor log lines
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
     from generator_worker.config import ConfigError
 
     try:
-        from generator_worker.app import app, config
+        import generator_worker.app  # noqa: F401 - reads the settings
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    return command(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m generator_worker",
+        description="Start a generator worker, with the settings of the environment "
+        "(STYLEDIFFUSER_…), or look after one.",
+    )
+    parser.set_defaults(command=_work)
+    commands = parser.add_subparsers(title="commands")
+    preflight = commands.add_parser(
+        "preflight", help="check all that a worker needs; exit code 1 if it could not work"
+    )
+    preflight.add_argument("--json", action="store_true", help="a JSON object a line")
+    preflight.add_argument(
+        "--seconds", type=float, default=120, help="how long to go on loading releases"
+    )
+    preflight.set_defaults(command=_preflight)
+    forgive = commands.add_parser(
+        "forgive", help="let releases that are faulty on this worker be tried again"
+    )
+    forgive.add_argument("digest", nargs="?", default="", help="its beginning; without it: all")
+    forgive.set_defaults(command=_forgive)
+    return parser
+
+
+def _preflight(arguments: argparse.Namespace) -> int:
+    from generator_worker import preflight, readiness
+    from generator_worker.app import config
+    from generator_worker.parentage import die_with_parent
+
+    if arguments.json:
+        die_with_parent()  # a starting worker's
+    failed = False
+    for finding in preflight.examine(config, arguments.seconds):
+        failed |= finding.level == "failure"
+        text = finding.model_dump_json() if arguments.json else readiness.line(finding)
+        print(text, flush=True)
+    if arguments.json:
+        print(json.dumps({"done": True}), flush=True)
+    elif failed:
+        print("\nThis worker cannot work yet.")
+    else:
+        print(f"\nWorker {config.worker_name} can work.")
+    return int(failed)
+
+
+def _forgive(arguments: argparse.Namespace) -> int:
+    from generator_worker.app import faulty
+
+    book = faulty()
+    chosen = [
+        fault.release_digest
+        for fault in book.listed()
+        if fault.release_digest.startswith(arguments.digest)
+    ]
+    for digest in chosen:
+        book.forgive(digest)
+        print(f"Release {digest[:12]} is tried again with the next order for it.")
+    if not chosen:
+        print("There is no such faulty release on this worker.", file=sys.stderr)
+    return int(not chosen)
+
+
+def _work(arguments: argparse.Namespace) -> int:
+    from generator_worker.app import app, config, duty, faulty, ledger, outbox, reports
+    from generator_worker.heartbeat import Pulse
+    from generator_worker.readiness import Readiness, look_apart
+    from generator_worker.vitals import Vitals
+    from messaging import logs
+
     lock = _lock(config.home)
     if lock is None:
         print(
@@ -34,11 +112,22 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
+    logs.set_up(config.log_level, config.log_format)
+    ledger().clear()
+    Vitals.start(config.home / "vitals.json")
+    readiness = Readiness()
+    pulse = Pulse(config, outbox(), reports(app), readiness, (duty(), faulty(), ledger()))
+    if config.metrics_port:
+        from generator_worker import metrics
+
+        metrics.serve(config.metrics_host, config.metrics_port, pulse.beat, ledger())
+    pulse.start()
+    readiness.wait(look_apart, pulse.wake)
     app.worker_main(
         [
             "worker",
             f"--hostname=generator@{config.worker_name}",
-            "--loglevel=INFO",
+            f"--loglevel={config.log_level}",
             "--without-gossip",
             "--without-mingle",
             "--without-heartbeat",

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Self
+from typing import Any, Literal, Self
 
 from generator_worker.contract import VISIBILITY_TIMEOUT
 
 PREFIX = "STYLEDIFFUSER_"
 _SHIPPED_RELEASES = Path(__file__).resolve().parent.parent / "models_core" / "releases"
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -50,6 +51,11 @@ class Config:
     """After so many tasks the drawing process is replaced by a fresh one."""
     visibility_timeout: int
     """Seconds until the broker hands out an unacknowledged message again; the server's."""
+    metrics_host: str
+    metrics_port: int
+    """Where Prometheus may scrape this worker; 0: nowhere."""
+    log_level: str
+    log_format: Literal["text", "json"]
     soft_shutdown: float
     """Seconds a stopping worker lets the running batch go on before handing it back."""
 
@@ -80,6 +86,10 @@ class Config:
             visibility_timeout=int(
                 get.number("VISIBILITY_TIMEOUT", VISIBILITY_TIMEOUT, low=60, high=86_400)
             ),
+            metrics_host=get("METRICS_HOST", "127.0.0.1"),
+            metrics_port=int(get.number("METRICS_PORT", 0, low=0, high=65535)),
+            log_level=get.choice("LOG_LEVEL", "INFO", _LEVELS),
+            log_format=get.choice("LOG_FORMAT", "text", ("text", "json")),
             soft_shutdown=get.number("SOFT_SHUTDOWN", 70, low=0, high=3600),
         )
 
@@ -98,6 +108,12 @@ class _Reader:
                 f"{PREFIX}{key}={value!r}: use 1 to 63 letters, digits, dots, dashes or "
                 "underscores, beginning with a letter or digit and not ending in .live."
             )
+        return value
+
+    def choice(self, key: str, default: str, choices: Sequence[str]) -> Any:
+        value = self(key, default)
+        if value not in choices:
+            raise ConfigError(f"{PREFIX}{key}={value!r}: set one of {', '.join(choices)}.")
         return value
 
     def number(self, key: str, default: float, *, low: float, high: float) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
@@ -19,6 +19,7 @@ from generator_worker.config import Config
 from generator_worker.delivery import DeliveryError, deliver
 from generator_worker.outbox import Outbox
 from generator_worker.reports import Reports
+from messaging.logs import bound
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +43,19 @@ class _Offer:
 
 
 class Courier(threading.Thread):
-    def __init__(self, config: Config, outbox: Outbox, reports: Reports) -> None:
+    def __init__(
+        self,
+        config: Config,
+        outbox: Outbox,
+        reports: Reports,
+        tell: Callable[[str], None] = lambda said: None,
+    ) -> None:
         super().__init__(name="courier", daemon=True)
         self._config = config
         self._outbox = outbox
         self._reports = reports
+        self._tell = tell
+        """Hears why the server cannot be reached, and an empty word once it can."""
         self._offers: dict[UUID, _Offer] = {}
         self._link_due = 0.0
         self._link_pause = LINK_RETRY[0]
@@ -102,7 +111,8 @@ class Courier(threading.Thread):
             if offer and (self._stopping or self._clock() < offer.due):
                 continue
             try:
-                self._bring(batch_id, offer)
+                with bound(batch=batch_id):
+                    self._bring(batch_id, offer)
             except DeliveryError as error:
                 self._rest(error)
                 return
@@ -118,6 +128,7 @@ class Courier(threading.Thread):
             return  # settled meanwhile
         began = time.monotonic()
         fresh = deliver(self._config, batch_id, self._outbox.folder(batch_id))
+        self._tell("")
         self._link_pause = LINK_RETRY[0]
         pause = min(offer.pause * 2, REMINDER[1]) if offer else REMINDER[0]
         self._offers[batch_id] = _Offer(self._clock() + pause, pause)
@@ -132,5 +143,6 @@ class Courier(threading.Thread):
 
     def _rest(self, error: DeliveryError) -> None:
         log.warning("Not delivered, next try in %.0f s: %s", self._link_pause, error)
+        self._tell(f"{len(self._outbox.waiting())} batches wait: {error}")
         self._link_due = time.monotonic() + self._link_pause
         self._link_pause = min(self._link_pause * 2, LINK_RETRY[1])

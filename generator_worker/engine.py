@@ -104,9 +104,8 @@ class Engine:
 
     def find(self, digest: str, tell: Tell = silent) -> Path:
         """The folder of a release. Looks at the disk each time: releases come while we run."""
-        for folder in self._folders():
-            if sha256((folder / RELEASE_FILE).read_bytes()).hexdigest() == digest:
-                return folder
+        if (folder := self.here().get(digest)) is not None:
+            return folder
         places = ", ".join(str(path) for path in self._path)
         unknown = f"This worker does not have release {digest[:12]}…; it looked in {places}."
         if self._source is None:
@@ -122,9 +121,16 @@ class Engine:
         with self._lock:
             import models_core.releases  # noqa: F401
 
-            folders = list(self._folders())
-            if len(folders) == 1:
-                self.painter(sha256((folders[0] / RELEASE_FILE).read_bytes()).hexdigest())
+            if len(digests := list(self.here())) == 1:
+                self.painter(digests[0])
+
+    def here(self) -> dict[str, Path]:
+        """Digest and folder of each release on this worker's disk, the first of equals."""
+        found: dict[str, Path] = {}
+        for folder in self._folders():
+            digest = sha256((folder / RELEASE_FILE).read_bytes()).hexdigest()
+            found.setdefault(digest, folder)
+        return found
 
     def trim(self) -> None:
         """Unload what was not used for longest while memory is over the budget; never the last."""

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import os
-import signal
 from typing import Any
 
 from celery.signals import (
+    setup_logging,
     worker_init,
     worker_process_init,
     worker_process_shutdown,
-    worker_ready,
     worker_shutting_down,
 )
 
-from generator_worker.app import app, config, journal, outbox, reports, take_back
-from generator_worker.heartbeat import Pulse
+from generator_worker.app import app, config, journal, take_back
+from generator_worker.parentage import die_with_parent
+from messaging import logs
 
 log = logging.getLogger(__name__)
 
-_PR_SET_PDEATHSIG = 1
+
+@setup_logging.connect
+def set_up_logs(**_: Any) -> None:
+    logs.set_up(config.log_level, config.log_format)
 
 
 @worker_init.connect
@@ -41,11 +42,6 @@ def note_stop(**_: Any) -> None:
     journal().note_stop()
 
 
-@worker_ready.connect
-def start_main(**_: Any) -> None:
-    Pulse(config, outbox(), reports(app)).start()
-
-
 @worker_process_init.connect
 def start_child(**_: Any) -> None:
     die_with_parent()
@@ -59,13 +55,3 @@ def stop_child(**_: Any) -> None:
     from generator_worker.workshop import child
 
     child().courier.stop()
-
-
-def die_with_parent() -> None:
-    """Linux: a killed main process takes its child along, which else would work on unseen."""
-    try:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    except (OSError, AttributeError):
-        return
-    if os.getppid() == 1 and os.getpid() != 1:
-        log.warning("The parent process is gone already")

@@ -60,6 +60,13 @@ def of_device(device: str | None) -> int:
     return of_host()
 
 
+def free(device: str | None) -> int:
+    """Bytes the GPU could still give, or this host without swapping."""
+    if is_gpu(device):
+        return int(sys.modules["torch"].cuda.mem_get_info(device or "cuda")[0])
+    return available()
+
+
 def give_back(device: str | None) -> None:
     """Hand what is no longer used back to the system, so that it is there for others, and so that
     the next measurement tells the truth."""

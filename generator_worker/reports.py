@@ -68,7 +68,7 @@ class Reports:
         return self.refused(order.batch_id, order.attempt, refusal, drawn)
 
     def refused(self, batch_id: UUID, attempt: int, refusal: Refusal, drawn: int = 0) -> bool:
-        log.error("Batch %s: %s", batch_id, refusal)
+        log.error("Batch %s refused (%s): %s", batch_id, refusal.kind, refusal)
         message = BatchFailed(
             batch_id=batch_id,
             worker=self._worker,

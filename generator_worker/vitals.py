@@ -28,6 +28,8 @@ class Vitals(BaseModel):
     """By this process on its device: the GPU's memory, or else the host's."""
     trouble: str = ""
     """What went wrong when the child started."""
+    link: str = ""
+    """Why the last delivery did not reach the server; empty since one did."""
     pid: int = 0
 
     @classmethod
@@ -36,6 +38,13 @@ class Vitals(BaseModel):
             return cls.model_validate_json(path.read_bytes())
         except (OSError, ValidationError):
             return cls()
+
+    @classmethod
+    def start(cls, path: Path) -> None:
+        """A worker starts. The speeds last measured are a better guess than none; the rest is of a
+        process that is gone."""
+        before = cls.read(path)
+        cls(images_per_minute=before.images_per_minute, speeds=before.speeds).write(path)
 
     def write(self, path: Path) -> None:
         replace(path, self.model_dump_json().encode())

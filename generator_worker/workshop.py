@@ -21,8 +21,9 @@ from generator_worker.contract import (
 from generator_worker.courier import Courier
 from generator_worker.engine import Engine, device_in_use
 from generator_worker.fetching import Cache
-from generator_worker.refusals import Unreadable
+from generator_worker.refusals import Refusal, Unreadable
 from generator_worker.vitals import Vitals
+from messaging.logs import bound
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class ChildProcess:
         places = (*config.releases, config.release_cache)
         source = Cache(config, self.ledger.fetched)
         self.engine = Engine(places, config.device, config.memory_mib * 2**20 or None, source)
-        self.courier = Courier(config, self.outbox, self.reports)
+        self.courier = Courier(config, self.outbox, self.reports, self._show_link)
         self.workshop = batches.Workshop(
             config,
             self.engine,
@@ -50,11 +51,9 @@ class ChildProcess:
         )
         self._showing = threading.Lock()
         self._vitals_file = config.home / "vitals.json"
-        # The speeds last measured are a better guess than none.
+        # What the child before this one has measured still holds.
         before = Vitals.read(self._vitals_file)
-        self.vitals = Vitals(
-            images_per_minute=before.images_per_minute, speeds=before.speeds, pid=os.getpid()
-        )
+        self.vitals = before.model_copy(update={"pid": os.getpid(), "busy": False, "trouble": ""})
 
     def start(self) -> None:
         self._show()
@@ -68,7 +67,7 @@ class ChildProcess:
             self._refuse_unreadable(message, error)
             return
         self._show(busy=True)
-        with self.courier.drawing():
+        with self.courier.drawing(), bound(batch=order.batch_id, release=order.release_digest[:12]):
             made = batches.carry_out(self.workshop, order)
         self.courier.wake()
         self.engine.trim()  # drawing may have taken what was free
@@ -108,12 +107,18 @@ class ChildProcess:
     def _warm_up(self) -> None:
         try:
             self.engine.warm_up()
+        except Refusal as refusal:  # a bad release: the preflight has said so
+            log.warning("Warm-up: %s", refusal)
         except Exception as error:
             # The first order will meet the same fault and report it.
             log.exception("Warm-up failed")
             self._show(trouble=f"{type(error).__name__}: {error}"[:500])
         device, total = device_in_use(config.device)
         self._show(device=device, memory_bytes=total)
+
+    def _show_link(self, said: str) -> None:
+        if said != self.vitals.link:
+            self._show(link=said[:500])
 
     def _show(self, **changes: Any) -> None:
         with self._showing:  # the warm-up thread shows too

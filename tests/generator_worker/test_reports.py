@@ -4,14 +4,10 @@ from generator_worker.contract import (
     BATCH_DELIVERED,
     BATCH_FAILED,
     BATCH_PROGRESS,
-    HEARTBEAT,
     BatchFailed,
     BatchProgress,
-    Heartbeat,
 )
-from generator_worker.heartbeat import Pulse
 from generator_worker.refusals import NoRoom
-from generator_worker.reports import Reports
 from generator_worker.vitals import Vitals
 from tests.generator_worker.conftest import manifest
 
@@ -40,21 +36,6 @@ def test_after_a_failure_progress_keeps_quiet_but_results_are_tried(reports, pos
     reports.progress(uuid4(), 0.5)
     assert post.named(BATCH_PROGRESS) == []
     assert reports.delivered(manifest(uuid4()))
-
-
-def test_a_heartbeat_tells_what_the_child_left(config, outbox, post, spooled):
-    config.home.mkdir(parents=True)
-    vitals = Vitals(
-        device="NVIDIA L4", memory_bytes=24 * 2**30, loaded=("a" * 64,), images_per_minute=88.5
-    )
-    vitals.write(config.home / "vitals.json")
-    spooled()
-    pulse = Pulse(config, outbox, Reports(post, "painter"))
-    pulse.stop()
-    pulse.run()
-    beat = Heartbeat.read(post.named(HEARTBEAT)[0])
-    assert (beat.worker, beat.device, beat.images_per_minute) == ("painter", "NVIDIA L4", 88.5)
-    assert (beat.loaded, beat.outbox) == (("a" * 64,), 1)
 
 
 def test_vitals_that_are_missing_or_half_written_are_none(tmp_path):

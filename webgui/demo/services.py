@@ -18,7 +18,10 @@ from .process import Service
 
 PREFIX = "STYLEDIFFUSER_"
 # What a generator worker may know; above all neither the database nor the web secret.
-WORKER_SETTINGS = ("RELEASES", "DEVICE", "MEMORY_MIB", "VISIBILITY_TIMEOUT", "WORKER_NAME")
+WORKER_SETTINGS = (
+    "RELEASES", "DEVICE", "MEMORY_MIB", "VISIBILITY_TIMEOUT", "WORKER_NAME", "METRICS_PORT",
+    "LOG_LEVEL", "LOG_FORMAT",
+)  # fmt: skip
 VALKEY = """\
 bind 127.0.0.1
 port {port}

@@ -1,6 +1,6 @@
 """What a worker may do over SFTP: drop batches in, read checkpoints, nothing else.
 
-    inbox/tmp/<batch>.<worker>/    create, write, remove
+    inbox/tmp/<batch>.<worker>/    create, write, rename inside, remove
     inbox/new/<batch>/             appears only by renaming the former; then out of reach
     checkpoints/                   read
 
@@ -119,8 +119,11 @@ class Dropbox(asyncssh.SFTPServer):
         await self.posix_rename(oldpath, newpath)
 
     async def posix_rename(self, oldpath: bytes, newpath: bytes) -> None:
-        """Publish a batch: the only way into inbox/new."""
+        """Publish a batch: the only way into inbox/new. Within its draft a file may be renamed."""
         old, new = _parts(oldpath), _parts(newpath)
+        if old[:2] == TMP and old[:_BATCH] == new[:_BATCH] and len(old) == len(new) == _FILE:
+            Path(os.fsdecode(self.map_path(oldpath))).rename(os.fsdecode(self.map_path(newpath)))
+            return
         inside = old[:2] == TMP and new[:2] == NEW and len(old) == len(new) == _BATCH
         if not inside or old[2].partition(b".")[0] != new[2]:
             raise _refuse("Only inbox/tmp/<batch>.<worker> can be renamed, to inbox/new/<batch>.")
