@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from datetime import UTC, datetime
 
 from generator_worker import disk, gpu, memory
@@ -21,6 +22,8 @@ from generator_worker.vitals import Vitals
 log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 10.0
+LOOK_SECONDS = 1.0
+"""How soon news is noticed."""
 MIB = 2**20
 
 # No fork while a heartbeat is being sent: the child would inherit locks that nobody opens again.
@@ -50,6 +53,7 @@ class Pulse(threading.Thread):
         self._since = datetime.now(UTC)
         self._woken = threading.Event()
         self._stopping = False
+        self._told: tuple[object, ...] = ()
 
     def stop(self) -> None:
         self._stopping = True
@@ -60,12 +64,23 @@ class Pulse(threading.Thread):
         self._woken.set()
 
     def run(self) -> None:
-        self._send()
-        while not self._stopping:
-            self._woken.wait(EVERY_SECONDS)
-            self._woken.clear()
-            if not self._stopping:
-                self._send()
+        while True:
+            self._told = self._news()
+            self._send()
+            due = time.monotonic() + EVERY_SECONDS
+            while time.monotonic() < due and self._news() == self._told:
+                if self._woken.wait(LOOK_SECONDS):
+                    self._woken.clear()
+                    break
+            if self._stopping:
+                return
+
+    def _news(self) -> tuple[object, ...]:
+        """What the server goes by in giving out orders: told at once when it changes."""
+        vitals = Vitals.read(self._config.home / "vitals.json")
+        faulty = frozenset(fault.release_digest for fault in self._faulty.listed())
+        known = vitals.loaded, frozenset(vitals.speeds), bool(vitals.device), bool(vitals.link)
+        return self._duty.read(), faulty, *known
 
     def _send(self) -> None:
         try:

@@ -105,6 +105,27 @@ def test_a_full_disk_and_a_dead_link_are_told(config, outbox, reports, readiness
     assert told == {("disk", "failure"), ("delivery", "warning")}
 
 
+def test_news_does_not_wait_for_the_next_beat(pulse, config, post, books):
+    def beats(number):
+        deadline = time.monotonic() + 8
+        while len(post.named(HEARTBEAT)) < number and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return len(post.named(HEARTBEAT))
+
+    show(config)
+    pulse.start()
+    assert beats(1) == 1
+    show(config, speeds={DIGEST: 1.5})
+    assert beats(2) == 2
+    books[0].write(Duty.DRAINING)
+    assert beats(3) == 3
+    show(config, speeds={DIGEST: 1.6}, busy=True)  # no news
+    time.sleep(1.5)
+    pulse.stop()
+    pulse.join(10)
+    assert [beat["duty"] for beat in post.named(HEARTBEAT)] == ["working", "working", "draining"]
+
+
 def test_no_fork_falls_into_the_sending_of_one(pulse, post):
     """A child forked meanwhile would inherit locks that nobody opens again."""
     sending, go = threading.Event(), threading.Event()
