@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models_core.releases.assembly import assemble, lora_parts
+from models_core.releases.assembly import ADAPTER, assemble, lora_parts
 from models_core.releases.assembly import open_pipeline as open_pipeline
 from models_core.releases.bundle import Bundle, ReleaseError, verify_release
 from models_core.releases.sampling import avatar_size, sampling_parameters
@@ -64,6 +64,7 @@ class LoadedRelease:
 
         self._stopped = pipeline.Aborted
         self.digest, self.manifest, self.device = bundle.digest, bundle.manifest, device
+        self._bundle, self._left_out = bundle, tuple(leave_out)
         params = bundle.manifest["params"]
         self.traits = Traits(bundle.manifest["tags"], params.get("rules", ()))
         sampling_parameters(params)
@@ -75,6 +76,21 @@ class LoadedRelease:
         self._upscaler: Upscaler | None = None
         if (bundle.folder / "upscaler").is_dir():
             self._upscaler = Upscaler.open(bundle.component("upscaler"), device)
+
+    @property
+    def parts(self) -> list[str]:
+        """What it can do without, to see what each is worth: `adapter`, and its LoRAs' folders.
+
+        One with weight 0 is no part of it.
+        """
+        adapter = [ADAPTER] if self.pipeline.adapter is not None else []
+        found = [*adapter, *(lora.folder for lora in self.loras if lora.weight)]
+        return [part for part in found if part not in self._left_out]
+
+    def without(self, part: str) -> LoadedRelease:
+        """This release once more in memory, but without one of its `parts`. A LoRA is fused into
+        the weights, and cannot be taken out of them again."""
+        return LoadedRelease(self._bundle, self.device, [*self._left_out, part])
 
     @cached_property
     def _safety(self) -> SafetyClassifier:

@@ -192,3 +192,16 @@ def visit(chromium: Any, scene: Scene) -> Iterator[Callable[..., Any]]:
     for context in contexts:
         context.close()
     assert errors == []
+
+
+@pytest.fixture
+def keeper(scene: Any, visit: Any) -> Any:
+    """Open a page as an administrator."""
+
+    def open_page(path: str, **options: Any) -> Any:
+        session = scene.order("staff")
+        cookie = {"name": session["cookie"], "value": session["value"]}
+        cookie |= {"path": "/", "domain": "127.0.0.1"}
+        return visit(path, storage_state={"cookies": [cookie], "origins": []}, **options)
+
+    return open_page

@@ -39,6 +39,8 @@ from webgui.fleet.models import Worker  # noqa: E402
 from webgui.registry import inspection  # noqa: E402
 from webgui.registry.models import Checkpoint, Release  # noqa: E402
 
+from . import models  # noqa: E402
+
 HAIR = {"pink hair": "#e0628a", "black hair": "#22202a", "blond hair": "#e3b95b"}
 MOUTH = {"smiling": 0, "sad": 180}
 MANIFEST = {
@@ -136,6 +138,7 @@ def clear() -> dict[str, Any]:
     for rows in (Worker, ClaimKey, Avatar, Batch, Checkpoint):
         rows.objects.all().delete()
     Pool.objects.exclude(slug="toon").delete()
+    Release.objects.filter(pools=None).delete()
     shutil.rmtree(settings.SFTP_ROOT / "inbox" / "new", ignore_errors=True)
     return {}
 
@@ -165,6 +168,11 @@ def inspect() -> dict[str, Any]:
 def checkpoint(**fields: Any) -> dict[str, Any]:
     """A row as inspection would have left it."""
     return {"id": str(Checkpoint.objects.create(**fields).pk)}
+
+
+def stock() -> dict[str, Any]:
+    """A store with the shipped release and other people's weights."""
+    return {"digest": models.stock(settings.UPLOAD_ROOT / "scratch")}
 
 
 def _ordered(where: Pool, count: int) -> Batch:
@@ -204,6 +212,7 @@ ORDERS: dict[str, Callable[..., dict[str, Any]]] = {
     "staff": staff,
     "inspect": inspect,
     "checkpoint": checkpoint,
+    "stock": stock,
 }
 
 

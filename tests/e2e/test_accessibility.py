@@ -83,6 +83,16 @@ def test_no_serious_violation_for_administrators(
         page.goto(path)
         found[name] = serious(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+    digest = scene.order("stock")["digest"]
+    for name, path in {
+        "releases": "/manage/releases/",
+        "release": f"/manage/releases/{digest}/",
+        "compose": f"/manage/releases/new/?from={digest}",
+    }.items():
+        page.goto(path)
+        found[name] = serious(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+    page.goto("/manage/checkpoints/upload/")
     page.locator("#files").set_input_files(
         [{"name": "a.pt", "mimeType": "", "buffer": b"junk" * 9}]
     )

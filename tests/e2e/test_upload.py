@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 import numpy as np
-import pytest
 from playwright.sync_api import expect
 
 MIB = 2**20
@@ -28,19 +27,6 @@ DROP = """([name, size]) => {
 def contents(size: int) -> bytes:
     i = np.arange(size, dtype=np.int64)
     return ((i * 7 + (i >> 11)) & 255).astype(np.uint8).tobytes()
-
-
-@pytest.fixture
-def keeper(scene: Any, visit: Any) -> Any:
-    """Open a page as an administrator."""
-
-    def open_page(path: str = UPLOAD, **options: Any) -> Any:
-        session = scene.order("staff")
-        cookie = {"name": session["cookie"], "value": session["value"]}
-        cookie |= {"path": "/", "domain": "127.0.0.1"}
-        return visit(path, storage_state={"cookies": [cookie], "origins": []}, **options)
-
-    return open_page
 
 
 class Link:
@@ -81,7 +67,7 @@ def half_way(row: Any) -> None:
 
 
 def test_drop_reload_half_way_and_go_on(scene: Any, keeper: Any) -> None:
-    page = keeper()
+    page = keeper(UPLOAD)
     page.on("dialog", lambda dialog: dialog.accept())
     link = Link(page)
     link.be(SLOW)
@@ -110,7 +96,7 @@ def test_drop_reload_half_way_and_go_on(scene: Any, keeper: Any) -> None:
 
 
 def test_pause_and_a_lost_network(scene: Any, keeper: Any) -> None:
-    page = keeper(width=320, expect_refusal=True)
+    page = keeper(UPLOAD, width=320, expect_refusal=True)
     begun = offsets(page)
     link = Link(page)
     link.be(SLOW)
@@ -135,7 +121,7 @@ def test_several_files_and_one_that_is_known(scene: Any, keeper: Any, tmp_path: 
     for number in range(3):
         (tmp_path / f"file {number} ü.pt").write_bytes(b"not a model %d" % number * 100)
         files.append(tmp_path / f"file {number} ü.pt")
-    page = keeper()
+    page = keeper(UPLOAD)
     page.locator("#files").set_input_files(files)
     rows = page.locator(".upload")
     for number in range(3):
@@ -152,7 +138,7 @@ def test_several_files_and_one_that_is_known(scene: Any, keeper: Any, tmp_path: 
 
 
 def test_given_up(scene: Any, keeper: Any) -> None:
-    page = keeper()
+    page = keeper(UPLOAD)
     Link(page).be(SLOW)
     page.evaluate(DROP, ["hat.pkl", SIZE])
     half_way(page.locator(".upload").first)

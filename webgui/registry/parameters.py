@@ -60,7 +60,7 @@ PARAMETERS = {
         Parameter(
             "style_scale", "Style-token scale", 1, 0, 4, "0 switches it off.", with_adapter=True
         ),
-        Parameter("batch_size", "At once", 1, 1, 256, "Pictures a GPU computes together.", True),
+        Parameter("batch_size", "Pictures at once", 1, 1, 256, "Together on a GPU.", True),
         Parameter("min_score", "Lowest score", 0.7, 0, 1, "Below it the critic drops a picture."),
         Parameter("max_unsafe", "Highest unsafe", 0.5, 0, 1, "Above it a picture is dropped."),
         Parameter(

@@ -45,6 +45,22 @@ def ldm(
     }
 
 
+@pytest.mark.parametrize(
+    ("width", "metadata", "sample"),
+    [(768, None, 64), (1024, None, 96), (1024, {"modelspec.prediction_type": "epsilon"}, 64)],
+    ids=["1.x", "2.x, of which v is assumed", "2.x for epsilon"],
+)
+def test_a_usual_single_file_tells_the_sizes_it_is_opened_with(width, metadata, sample, tmp_path):
+    state = ldm(width, openclip=width == 1024)
+    save_file(state, tmp_path / "tiny", metadata)
+    assert inspect(tmp_path / "tiny")["unet"] is None, "8 channels are no Stable Diffusion's"
+    state[f"{UNET}input_blocks.0.0.weight"] = torch.zeros(320, 4, 3, 3)
+    save_file(state, tmp_path / "usual", metadata)
+    sizes = inspect(tmp_path / "usual")["unet"]
+    assert (sizes["sample_size"], sizes["cross_attention_dim"]) == (sample, width)
+    assert sizes["block_out_channels"] == [320, 640, 1280, 1280]
+
+
 class ModelCheckpoint:
     """Lightning leaves its callbacks' classes and states in a `.ckpt`."""
 

@@ -131,6 +131,10 @@ def test_every_naming_has_the_same_effect_after_conversion(
     assert (report["rank"], report["alpha"]) == (RANK, ALPHA)
     assert report["components"] == ["unet"]
     assert report["conditioning"] == {"text": TEXT}
+    assert report["channels"] == {"down_blocks.0": 8, "down_blocks.1": 8, "mid_block": 8} | {
+        "up_blocks.0": 8,
+        "up_blocks.1": 8,
+    }
     assert set(report["targets"]) >= {"to_q", "to_k", "to_v", "to_out", "conv1", "proj"}
 
     convert(file, tmp_path / "ours")

@@ -238,3 +238,32 @@ def test_by_command(wish: Wish, tiny: Release, uploads: dict[str, Checkpoint]) -
     assert release.digest in out.getvalue()
     assert release.manifest["params"]["loras"][0]["weight"] == 0.5
     assert release.manifest["params"]["steps"] == 4
+
+
+def test_a_stable_diffusion_in_one_file_draws_as_large_as_avatars(
+    tiny: Release, tmp_path: Path, settings: Any
+) -> None:
+    """Of its usual sizes, with few of its tensors: nothing is drawn here."""
+    import torch
+    from safetensors.torch import save_file
+
+    from tests.models_core.formats.test_base import UNET, ldm
+
+    settings.AVATAR_SIZE = 512
+    state = ldm() | {f"{UNET}input_blocks.0.0.weight": torch.zeros(320, 4, 3, 3)}
+    save_file(state, tmp_path / "sd.safetensors", {"modelspec.license": "CreativeML Open RAIL-M"})
+    row = shelve(tmp_path / "sd.safetensors", tmp_path)
+    wish = Wish("SD", prototype=tiny.digest, base=str(row.pk), critic=tiny.digest)
+    release, _ = compose(wish, ACTOR)
+    files = {entry["file"] for entry in release.manifest["components"]}
+    assert {"base/config.json", "base/model.safetensors"} <= files
+    assert not any(file.startswith(("upscaler/", "pipeline/unet/")) for file in files)
+    assert {"what": "base", "name": "sd.safetensors", "licence": "CreativeML Open RAIL-M"} in (
+        release.manifest["licences"]
+    )
+    folder = materialise(release, tmp_path / "release")
+    index = (folder / "pipeline" / "model_index.json").read_text()
+    assert '"unet"' not in index and '"Prototype"' in index
+    assert "192" not in index and release.manifest["params"]["size"] == 512
+    settings.AVATAR_SIZE = 1024
+    assert "needs an upscaler" in faults(wish)["upscaler"]
