@@ -34,7 +34,9 @@ $(function () {
     const held = $.contains($now[0], focused) ? focused.id : "";
     const summary = focused.tagName === "SUMMARY" ? focused.parentNode.id : "";
     const before = alarms();
-    $now.html(html);
+    $(html).filter("[data-part]").each((_, part) => {
+      $now.find(`[data-part=${part.dataset.part}]`).html(part.innerHTML);
+    });
     open.forEach((id) => $(document.getElementById(id)).prop("open", true));
     const again = summary ? $(document.getElementById(summary)).find("summary")[0] : document.getElementById(held);
     if (again && (held || summary)) again.focus({ preventScroll: true });
@@ -60,8 +62,12 @@ $(function () {
   }
 
   function axis(options) {
-    return Object.assign({ stroke: colour("--ink-soft"), grid: { stroke: colour("--line"), width: 1 },
+    return Object.assign({ stroke: colour("--ink-soft"), font: "13px Gabarito, sans-serif", grid: { stroke: colour("--line"), width: 1 },
       ticks: { stroke: colour("--line"), width: 1 } }, options);
+  }
+
+  function clock(plot, splits) {
+    return splits.map((seconds) => new Date(seconds * 1e3).toISOString().slice(11, 16));
   }
 
   function draw(figure) {
@@ -75,7 +81,7 @@ $(function () {
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), "Etc/UTC"),
       cursor: { y: false },
       scales: { y: { range: (plot, low, high) => [0, Math.max(1, high * 1.08)] } },
-      axes: [axis({}), axis({ size: 52 })],
+      axes: [axis({ values: clock, space: 60 }), axis({ size: 52 })],
       series: [{ label: "UTC", value: "{HH}:{mm}" }].concat(names.map((name, index) => ({
         label: name, stroke: colour("--line-" + (index % 4 + 1)), width: 2, points: { show: false },
         dash: index > 3 ? [6, 4] : undefined,

@@ -18,8 +18,8 @@ from .models import Sample
 
 EVERY_SECONDS = 15
 KEPT = timedelta(hours=25)
-POINTS = 240
-"""A chart shows no more: a day of samples is thinned to so many means."""
+POINTS = 72
+"""A chart shows no more: an hour goes by the minute, a day by twenty of them."""
 
 
 def take() -> Sample | None:

@@ -116,11 +116,12 @@ def _facts(worker: Worker) -> list[tuple[str, str]]:
     use = report.get("gpu_use")
     free = report.get("disk_free_bytes")
     failures = report.get("failures", {})
+    speed = worker.images_per_minute
     return [
         ("Device", report.get("gpu") or worker.device),
         ("GPU use", f"{round(100 * use)} %" if use is not None else ""),
         ("Memory", memory),
-        ("Speed", f"{worker.images_per_minute:.0f} images a minute"),
+        ("Speed", f"{speed:.0f} images a minute" if speed else "not measured yet"),
         ("Made", f"{report['images']} images since it started" if report.get("images") else ""),
         ("Outbox", f"{worker.outbox} to deliver"),
         ("Disk", f"{filesizeformat(free)} free" if free is not None else ""),
