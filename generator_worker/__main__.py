@@ -7,10 +7,11 @@ import argparse
 import fcntl
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 # A plain SIGTERM would let Celery wait for the running batch however long it takes; as SIGQUIT
 # it waits for the soft shutdown's time, then hands the batch back. Read by billiard at import.
@@ -122,6 +123,8 @@ def _work(arguments: argparse.Namespace) -> int:
 
         metrics.serve(config.metrics_host, config.metrics_port, pulse.beat, ledger())
     pulse.start()
+    # As a container's first process nothing else would end it; Celery has its own way later.
+    signal.signal(signal.SIGTERM, _leave)
     readiness.wait(look_apart, pulse.wake)
     app.worker_main(
         [
@@ -134,6 +137,11 @@ def _work(arguments: argparse.Namespace) -> int:
         ]
     )
     return 0
+
+
+def _leave(*_: Any) -> None:
+    """Stopped before it took any work."""
+    sys.exit(0)
 
 
 def _lock(home: Path) -> IO[str] | None:

@@ -11,6 +11,7 @@ visible once it is whole; until then it is a draft whose files are gone on with 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -126,6 +127,8 @@ class Cache:
         except DeliveryError as error:
             raise FetchError(str(error)) from error
         except (OSError, EOFError, paramiko.SSHException) as error:
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise FetchError(f"the disk of {draft} is full") from error
             raise _Cut(explain(config, error)) from error
         log.info("Fetched release %s", digest[:12])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any
 
 from celery.signals import (
@@ -18,6 +19,8 @@ from generator_worker.parentage import die_with_parent
 from messaging import logs
 
 log = logging.getLogger(__name__)
+
+_MAIN = os.getpid()  # a pool's child inherits it
 
 
 @setup_logging.connect
@@ -44,7 +47,7 @@ def note_stop(**_: Any) -> None:
 
 @worker_process_init.connect
 def start_child(**_: Any) -> None:
-    die_with_parent()
+    die_with_parent(_MAIN)
     from generator_worker.workshop import child
 
     child().start()

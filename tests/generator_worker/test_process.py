@@ -193,3 +193,15 @@ def test_the_operators_command_forgives(worker, tmp_path, bad_release):
     assert f"Release {bad_release[:12]} is tried again" in done.stdout
     again = subprocess.run(argv, env=env, capture_output=True, text=True)
     assert (again.returncode, "no such faulty release" in again.stderr) == (1, True)
+
+
+def test_it_can_be_stopped_before_it_may_work(worker, server):
+    process, _ = worker
+    server.hear(HEARTBEAT, lambda beat: beat["state"] == State.STARTING)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    deadline = time.monotonic() + PATIENCE
+    while not (looking := children.read_text().split()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert looking and not Path(f"/proc/{looking[0]}").exists()
