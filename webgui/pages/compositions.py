@@ -81,6 +81,8 @@ def slots(narrowed: Options, faults: Mapping[str, str]) -> list[Slot]:
         if name == "lora":
             said = [text for field, text in faults.items() if field.startswith("loras")]
             fault = " ".join(said)
+        if any(option.chosen and option.reason == fault for option in narrowed.slots[name]):
+            fault = ""  # the option says it itself
         found.append(
             Slot(
                 name,
@@ -102,6 +104,12 @@ def fields(wish: Wish, faults: Mapping[str, str]) -> list[Field]:
         Field(one, wish.params.get(name, one.usual), faults.get(f"{PARAM}{name}", ""))
         for name, one in parameters.PARAMETERS.items()
     ]
+
+
+def told(faults: Mapping[str, str]) -> list[str]:
+    """All that is wrong, each with the name of its number where it is one's."""
+    known = {f"{PARAM}{name}": one.label for name, one in parameters.PARAMETERS.items()}
+    return [f"{known[name]}: {said}" if name in known else said for name, said in faults.items()]
 
 
 def other_faults(faults: Mapping[str, str]) -> dict[str, str]:

@@ -98,6 +98,9 @@ def of(release: Release) -> list[Credit]:
     """Whom one release thanks."""
     credits = []
     for entry in release.manifest.get("licences", ()):
+        if entry.keys() == {"name"}:  # a line that an administrator wrote, which says it all
+            credits.append(Credit(str(entry["name"]), "", ""))
+            continue
         credits.append(
             Credit(
                 name=str(entry.get("name") or entry.get("what") or "Unnamed"),

@@ -80,7 +80,10 @@ def numbers(release: Release) -> list[tuple[str, Any]]:
     """Its parameters by their labels; what workers take where it says nothing is marked so."""
     params = release.manifest.get("params", {})
     found: list[tuple[str, Any]] = [("Scheduler", params.get("scheduler", "euler"))]
+    adapter = any(part.slot == "adapter" for part in parts.of_release(release))
     for name, parameter in parameters.PARAMETERS.items():
+        if parameter.with_adapter and not adapter:
+            continue
         found.append((parameter.label, params.get(name, f"{parameter.usual:g}, as usual")))
     if prefix := params.get("prefix"):
         found.append(("Before every caption", ", ".join(map(str, prefix))))

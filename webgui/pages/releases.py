@@ -78,6 +78,7 @@ def _form(
         "page": "releases",
         "wish": wish,
         "trouble": trouble,
+        "told": compositions.told(trouble.faults) if trouble else [],
         "source": source,
         "slots": compositions.slots(narrowed, trouble.faults if trouble else {}),
         "fields": compositions.fields(wish, trouble.faults if trouble else {}),

@@ -19,20 +19,12 @@ from webgui.accounts import audit
 from . import fitting, loading, parameters, parts, vocabularies
 from .manifests import Composed, encode, manifest_of
 from .models import Checkpoint, Release
-from .parts import Part
+from .parts import LABELS, Part
 from .problems import DoesNotFit
 
 REQUIRED = ("prototype", "base", "critic")
 SINGLE = tuple(slot for slot in parts.SLOTS if slot != "lora")
 MOST_LORAS = 8
-LABELS = {
-    "prototype": "prototype",
-    "base": "base",
-    "lora": "LoRA",
-    "adapter": "adapter",
-    "critic": "critic",
-    "upscaler": "upscaler",
-}
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from .models import Release
-from .parts import Part
+from .parts import LABELS, Part
 
 INDEX = "pipeline/model_index.json"
 OURS = "diffusion_pytorch_model.safetensors"
-UNKNOWN_LICENCE = "not stated"
 
 
 @dataclass(frozen=True)
@@ -122,10 +121,13 @@ def _licences(composed: Composed) -> Iterator[dict[str, str]]:
         found: list[dict[str, str]] = []
         if part.checkpoint is not None:
             report = part.checkpoint.report
-            licence = str(report.get("licence") or UNKNOWN_LICENCE)
-            found = [{"what": part.slot, "name": part.checkpoint.name, "licence": licence}]
-            if author := (report.get("metadata") or {}).get("author"):
-                found[0]["author"] = str(author)
+            told = {
+                "what": LABELS[part.slot],
+                "name": part.checkpoint.name,
+                "author": (report.get("metadata") or {}).get("author"),
+                "licence": report.get("licence"),
+            }
+            found = [{name: str(value) for name, value in told.items() if value}]
         elif source := _source(part):
             found = source.manifest.get("licences", [])
         for entry in found:

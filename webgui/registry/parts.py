@@ -16,6 +16,14 @@ from .models import Checkpoint, Release
 
 # In the order a release is composed.
 SLOTS = ("prototype", "base", "lora", "adapter", "critic", "upscaler")
+LABELS = {
+    "prototype": "prototype",
+    "base": "base",
+    "lora": "LoRA",
+    "adapter": "adapter",
+    "critic": "critic",
+    "upscaler": "upscaler",
+}
 BASE_FOLDERS = ("unet/", "vae/", "text_encoder/", "tokenizer/", "scheduler/")
 # Where a slot's files lie in a bundle. A base in one file lies in base/, folders in pipeline/.
 PLACES = {

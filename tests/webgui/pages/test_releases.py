@@ -88,6 +88,7 @@ def test_a_clone_is_composed_by_the_form(keeper: Client, tiny: Release) -> None:
     assert made.manifest["params"]["truncation"] == 0.4
     assert made.manifest["provenance"]["credits"] == ["One", "Two"]
     text = page(keeper, f"{SHELF}{made.digest}/")
+    assert "<dt>One</dt><dd>as its administrators say</dd>" in text
     assert text.count(f'of <a href="{SHELF}{tiny.digest}/">Tiny heads</a>') == 5
     assert f"From Tiny heads {tiny.digest[:12]}" not in text  # it told of no training
 
@@ -98,7 +99,7 @@ def test_a_refused_form_keeps_what_was_sent(keeper: Client, tiny: Release) -> No
     text = answer.content.decode()
     assert answer.status_code == 400 and 'role="alert"' in text
     assert "Choose a prototype." in text and "Choose a critic." in text
-    assert "It must be a whole number from 1 to 200." in text and 'value="900"' in text
+    assert "Steps: It must be a whole number from 1 to 200." in text and 'value="900"' in text
     assert "There is no such LoRA (any more)." in text
     assert "&lt;b&gt;New" in text and "<b>New" not in text
     assert "it needs an upscaler" in text
