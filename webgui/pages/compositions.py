@@ -51,21 +51,23 @@ class Field:
 
 def read(sent: QueryDict) -> Wish:
     """What the form says; nothing is checked here."""
+    # No browser sends a null character, and no database takes one.
+    said = {name: str(value).replace("\0", "") for name, value in sent.items()}
     given = {
         name.removeprefix(PARAM): value
-        for name, value in sent.items()
+        for name, value in said.items()
         if name.startswith(PARAM) and value != ""
     }
-    loras = [LoraWish(key, sent.get(f"{WEIGHT}{key}", "1")) for key in sent.getlist("lora")]
+    loras = [LoraWish(key, said.get(f"{WEIGHT}{key}", "1")) for key in sent.getlist("lora")]
     return Wish(
-        title=str(sent.get("title", "")),
-        description=str(sent.get("description", "")),
+        title=said.get("title", ""),
+        description=said.get("description", ""),
         loras=tuple(loras),
-        vocabulary=str(sent.get("vocabulary", vocabularies.OF_PROTOTYPE)),
-        prefix=tuple(_pieces(str(sent.get("prefix", "")).split(","))),
+        vocabulary=said.get("vocabulary", vocabularies.OF_PROTOTYPE),
+        prefix=tuple(_pieces(said.get("prefix", "").split(","))),
         params=given,
-        credits=tuple(_pieces(str(sent.get("credits", "")).splitlines())),
-        **{slot: str(sent.get(slot, "")) for slot in SINGLE},
+        credits=tuple(_pieces(said.get("credits", "").splitlines())),
+        **{slot: said.get(slot, "") for slot in SINGLE},
     )
 
 

@@ -31,7 +31,7 @@ class ReleaseAdmin(admin.ModelAdmin):
             self.delete_model(request, release)
 
     def has_add_permission(self, request: object) -> bool:
-        return False  # a release comes with its files: uploaded, or by `manage.py load_release`
+        return False  # a release comes with its files: composed, uploaded, or loaded
 
 
 @admin.register(Checkpoint)

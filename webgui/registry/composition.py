@@ -76,14 +76,9 @@ def compose(wish: Wish, actor: audit.Actor) -> tuple[Release, bool]:
 
 def check(wish: Wish) -> Composed:
     """The wish with its parts found and its numbers read."""
-    known = parts.all_parts()
     faults: dict[str, str] = {}
-    chosen: dict[str, Part] = {}
-    for slot in SINGLE:
-        if key := wish.part(slot):
-            _look_up(known, slot, key, slot, chosen, faults)
-        elif slot in REQUIRED:
-            faults[slot] = f"Choose a {LABELS[slot]}."
+    known = parts.all_parts()
+    chosen = _read_parts(wish, known, faults)
     loras = _read_loras(wish, known, faults)
     faults |= _misfits(chosen, [part for part, _ in loras])
     params, wrong = parameters.read(wish.params, "adapter" in chosen)
@@ -94,6 +89,8 @@ def check(wish: Wish) -> Composed:
         faults["title"] = "Give it a title of at most 200 letters."
     if faults:
         raise DoesNotFit("; ".join(f"{name}: {said}" for name, said in faults.items()), faults)
+    prefix = [word for word in (w.strip() for w in wish.prefix) if word]
+    rest = {"rules": rules} if rules else {}
     return Composed(
         name=slugify(title)[:100] or "release",
         title=title,
@@ -101,14 +98,19 @@ def check(wish: Wish) -> Composed:
         single=tuple(chosen.values()),
         loras=tuple(loras),
         tags=tags,
-        params={
-            "prefix": [word for word in (w.strip() for w in wish.prefix) if word],
-            **params,
-            **({"rules": rules} if rules else {}),
-            "size": settings.AVATAR_SIZE,
-        },
+        params={"prefix": prefix, **params, **rest, "size": settings.AVATAR_SIZE},
         credits=tuple(line.strip() for line in wish.credits if line.strip()),
     )
+
+
+def _read_parts(wish: Wish, known: list[Part], faults: dict[str, str]) -> dict[str, Part]:
+    chosen: dict[str, Part] = {}
+    for slot in SINGLE:
+        if key := wish.part(slot):
+            _look_up(known, slot, key, slot, chosen, faults)
+        elif slot in REQUIRED:
+            faults[slot] = f"Choose a {LABELS[slot]}."
+    return chosen
 
 
 def _look_up(

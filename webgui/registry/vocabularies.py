@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import storage
+from . import releases, storage
 from .models import Release
 from .parts import Part
+from .problems import NoSuchRelease
 
 NONE, OF_PROTOTYPE = "none", "prototype"
 
@@ -49,10 +50,10 @@ def read(key: str, prototype: Part | None) -> tuple[Mapping[str, Any], list[Any]
         return {}, []
     if key == OF_PROTOTYPE:
         return _own(prototype)
-    release = Release.objects.filter(digest=key).first()
-    if release is None:
-        raise Unknown(f"It is {NONE}, {OF_PROTOTYPE}, or the digest of a release.")
-    return _of_release(release)
+    try:
+        return _of_release(releases.find(key))
+    except NoSuchRelease:
+        raise Unknown(f"It is {NONE}, {OF_PROTOTYPE}, or the digest of a release.") from None
 
 
 def key_in(release: Release) -> str:

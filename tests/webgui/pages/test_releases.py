@@ -104,6 +104,9 @@ def test_a_refused_form_keeps_what_was_sent(keeper: Client, tiny: Release) -> No
     assert "&lt;b&gt;New" in text and "<b>New" not in text
     assert "it needs an upscaler" in text
     assert Release.objects.count() == 1
+    nothing = {"title": "a\0b", "vocabulary": "\0", "prefix": "\0", "base": "\0", "lora": "\0"}
+    assert keeper.post(NEW, nothing).status_code == 400
+    assert keeper.get(NEW, {"from": "\0"}).status_code == 404
 
 
 def test_without_a_script_the_form_narrows_when_it_is_sent_with_get(

@@ -38,7 +38,7 @@ class ReleasesView(StaffResource):
     def get(self, request: Request) -> Response:
         rows = Release.objects.prefetch_related("pools")
         if state := request.query_params.get("state"):
-            rows = rows.filter(state=state)
+            rows = rows.filter(state=state) if state in Release.State.values else rows.none()
         return Response(ReleaseSerializer(rows, many=True).data)
 
     @extend_schema(

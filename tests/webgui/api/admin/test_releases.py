@@ -109,6 +109,18 @@ def test_options_narrow_to_what_fits(
     assert {one["name"] for one in answer["parameters"]} >= {"steps", "truncation", "min_score"}
 
 
+def test_what_no_database_takes_is_not_found(
+    client: Client, bearer: dict[str, str], tiny: Release
+) -> None:
+    assert client.get(f"{RELEASES}a%00b/", headers=bearer).status_code == 404
+    assert client.get(f"{RELEASES}?state=%00", headers=bearer).json() == []
+    answer = client.get(f"{RELEASES}options/?base=%00&lora=%00", headers=bearer)
+    assert answer.status_code == 200
+    assert post(client, bearer, body(tiny, vocabulary="a\0")).status_code == 400
+    deep = body(tiny, params={"steps": [1], "scheduler": {}, "guidance": 10**400})
+    assert post(client, bearer, deep).json()["code"] == "does_not_fit"
+
+
 @pytest.mark.parametrize("path", ["", "options/", f"{'a' * 64}/"])
 def test_only_staff(client: Client, db: None, path: str) -> None:
     assert client.get(RELEASES + path).status_code == 401
