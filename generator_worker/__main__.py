@@ -11,7 +11,10 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from generator_worker.heartbeat import Pulse
 
 # A plain SIGTERM would let Celery wait for the running batch however long it takes; as SIGQUIT
 # it waits for the soft shutdown's time, then hands the batch back. Read by billiard at import.
@@ -27,13 +30,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     from generator_worker.config import ConfigError
 
+    command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         import generator_worker.app  # noqa: F401 - reads the settings
+
+        return command(arguments)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    command: Callable[[argparse.Namespace], int] = arguments.command
-    return command(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -99,10 +103,8 @@ def _forgive(arguments: argparse.Namespace) -> int:
 
 
 def _work(arguments: argparse.Namespace) -> int:
-    from generator_worker.app import app, config, duty, faulty, ledger, outbox, reports
-    from generator_worker.heartbeat import Pulse
-    from generator_worker.readiness import Readiness, look_apart
-    from generator_worker.vitals import Vitals
+    from generator_worker.app import app, config
+    from generator_worker.readiness import look_apart
     from messaging import logs
 
     lock = _lock(config.home)
@@ -114,18 +116,10 @@ def _work(arguments: argparse.Namespace) -> int:
         )
         return 2
     logs.set_up(config.log_level, config.log_format)
-    ledger().clear()
-    Vitals.start(config.home / "vitals.json")
-    readiness = Readiness()
-    pulse = Pulse(config, outbox(), reports(app), readiness, (duty(), faulty(), ledger()))
-    if config.metrics_port:
-        from generator_worker import metrics
-
-        metrics.serve(config.metrics_host, config.metrics_port, pulse.beat, ledger())
-    pulse.start()
+    pulse = _pulse()
     # As a container's first process nothing else would end it; Celery has its own way later.
     signal.signal(signal.SIGTERM, _leave)
-    readiness.wait(look_apart, pulse.wake)
+    pulse.readiness.wait(look_apart, pulse.wake)
     app.worker_main(
         [
             "worker",
@@ -137,6 +131,29 @@ def _work(arguments: argparse.Namespace) -> int:
         ]
     )
     return 0
+
+
+def _pulse() -> Pulse:
+    """What tells of this worker, started: heartbeats, and metrics where they are wanted."""
+    from generator_worker.app import app, config, duty, faulty, ledger, outbox, reports
+    from generator_worker.config import ConfigError
+    from generator_worker.heartbeat import Pulse
+    from generator_worker.readiness import Readiness
+    from generator_worker.vitals import Vitals
+
+    ledger().clear()
+    Vitals.start(config.home / "vitals.json")
+    pulse = Pulse(config, outbox(), reports(app), Readiness(), (duty(), faulty(), ledger()))
+    if config.metrics_port:
+        from generator_worker import metrics
+
+        try:
+            metrics.serve(config.metrics_host, config.metrics_port, pulse.beat, ledger())
+        except OSError as error:
+            where = f"{config.metrics_host}:{config.metrics_port}"
+            raise ConfigError(f"STYLEDIFFUSER_METRICS_PORT: {where}: {error}") from error
+    pulse.start()
+    return pulse
 
 
 def _leave(*_: Any) -> None:

@@ -24,7 +24,7 @@ from generator_worker.curation import Curator, Thresholds
 from generator_worker.drawing import AT_ONCE, Painter
 from generator_worker.duty import DutyBook
 from generator_worker.engine import Engine
-from generator_worker.faulty import LIMIT, FaultyReleases
+from generator_worker.faulty import FaultyReleases
 from generator_worker.journal import MAX_STARTS, Journal
 from generator_worker.ledger import Ledger
 from generator_worker.outbox import Outbox, Spool
@@ -110,8 +110,6 @@ def _admit(workshop: Workshop, order: GenerateBatch, starts: int) -> None:
     if workshop.duty.read() == Duty.MAINTENANCE:
         raise InMaintenance(f"Worker {config.worker_name} is in maintenance.")
     if starts > MAX_STARTS:
-        said = f"The process died {MAX_STARTS} times while making a batch of it."
-        workshop.faulty.failed(digest, said, times=LIMIT)
         raise DeadlyOrder(
             f"The process died {MAX_STARTS} times while making this batch on worker "
             f"{config.worker_name}; its log says how."

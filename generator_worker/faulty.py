@@ -30,11 +30,11 @@ class FaultyReleases:
         self._path = path
         self._software = software
 
-    def failed(self, digest: str, reason: str, times: int = 1) -> bool:
+    def failed(self, digest: str, reason: str) -> bool:
         """Count a failure; True if the release is faulty from now on."""
         book = self._read()
         before = book.releases.get(digest)
-        failures = (before.failures if before else 0) + times
+        failures = (before.failures if before else 0) + 1
         book.releases[digest] = FaultyRelease(
             release_digest=digest, reason=reason[:500], failures=failures, since=datetime.now(UTC)
         )

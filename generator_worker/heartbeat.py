@@ -48,7 +48,7 @@ class Pulse(threading.Thread):
         self._config = config
         self._outbox = outbox
         self._reports = reports
-        self._readiness = readiness
+        self.readiness = readiness
         self._duty, self._faulty, self._ledger = books
         self._since = datetime.now(UTC)
         self._woken = threading.Event()
@@ -122,8 +122,8 @@ class Pulse(threading.Thread):
 
     def _findings(self, vitals: Vitals, free: int) -> tuple[Finding, ...]:
         """What is not well: as found at the start, and what changes meanwhile."""
-        found = [finding for finding in self._readiness.findings if finding.level != "ok"]
-        if self._readiness.passed and free < self._config.min_free_mib * MIB:
+        found = [finding for finding in self.readiness.findings if finding.level != "ok"]
+        if self.readiness.passed and free < self._config.min_free_mib * MIB:
             said = f"{free // MIB} MiB free at {self._config.home}: orders are refused"
             advice = "Make room there, or lower STYLEDIFFUSER_RELEASE_CACHE_MIB."
             found.append(Finding(check="disk", level="failure", detail=said, advice=advice))
@@ -136,7 +136,7 @@ class Pulse(threading.Thread):
     def _state(self, vitals: Vitals, findings: tuple[Finding, ...], waiting: int) -> State:
         if any(finding.level == "failure" for finding in findings):
             return State.REFUSING
-        if not self._readiness.passed or not vitals.device:
+        if not self.readiness.passed or not vitals.device:
             return State.STARTING
         if vitals.busy:
             return State.BUSY

@@ -12,6 +12,9 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 BUDGET = 0.7
 """Of the device's memory, for releases that stay loaded; the rest is for drawing."""
 
+RAN_OUT = ("out of memory", "can't allocate memory", "alloc_failed")
+"""As CUDA, torch's allocator on a CPU, and cuBLAS or cuDNN have it."""
+
 
 def resident(pid: int | str = "self") -> int:
     """Bytes of a process in memory; 0 where there is no such process."""
@@ -82,6 +85,4 @@ def ran_out(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "can't allocate memory" in text
-    )
+    return isinstance(error, RuntimeError) and any(words in text for words in RAN_OUT)

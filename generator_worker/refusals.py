@@ -79,9 +79,10 @@ class EmptyBatch(Refusal):
 
 
 class DeadlyOrder(Refusal):
-    """Making this batch has killed the process again and again."""
+    """Making this batch has killed the process again and again. Nobody else is to try it."""
 
     kind = "deadly-order"
+    blames_release = True
 
 
 class TooLong(Refusal):

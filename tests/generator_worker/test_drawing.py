@@ -42,6 +42,7 @@ def test_torch_says_so_on_this_machine_too():
     assert memory.ran_out(caught.value)
     assert memory.ran_out(MemoryError())
     assert memory.ran_out(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
+    assert memory.ran_out(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"))
     assert not memory.ran_out(RuntimeError("sizes do not match"))
 
 

@@ -53,7 +53,8 @@ def show(config, **changes) -> None:
 def test_it_tells_what_the_child_and_the_books_say(pulse, config, books, post, spooled):
     duty, faulty, ledger = books
     show(config, images_per_minute=88.5, speeds={DIGEST: 1.75}, pid=os.getpid())
-    faulty.failed("b" * 64, "NaN", times=3)
+    for _ in range(3):
+        faulty.failed("b" * 64, "NaN")
     ledger.made(10, 7, 4.0, {})
     ledger.failed("too-long")
     duty.write(Duty.DRAINING)

@@ -186,7 +186,8 @@ def test_the_operators_command_forgives(worker, tmp_path, bad_release):
     process.kill()
     book = FaultyReleases(Path(env["STYLEDIFFUSER_WORKER_HOME"]) / "faulty.json", software())
     Path(env["STYLEDIFFUSER_WORKER_HOME"]).mkdir(parents=True, exist_ok=True)
-    book.failed(bad_release, "bad", times=3)
+    for _ in range(3):
+        book.failed(bad_release, "bad")
     argv = [sys.executable, "-m", "generator_worker", "forgive", bad_release[:8]]
     done = subprocess.run(argv, env=env, capture_output=True, text=True)
     assert (done.returncode, book.listed()) == (0, ())
@@ -205,3 +206,18 @@ def test_it_can_be_stopped_before_it_may_work(worker, server):
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
     assert looking and not Path(f"/proc/{looking[0]}").exists()
+
+
+def test_a_metrics_port_that_is_taken_is_named(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        env = {
+            **os.environ,
+            "STYLEDIFFUSER_WORKER_HOME": str(tmp_path),
+            "STYLEDIFFUSER_METRICS_PORT": str(port),
+        }
+        argv = [sys.executable, "-m", "generator_worker"]
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert f"STYLEDIFFUSER_METRICS_PORT: 127.0.0.1:{port}" in done.stderr
+    assert "Traceback" not in done.stderr
