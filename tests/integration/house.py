@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,21 @@ class House:
         for name in names:
             self.processes[name] = Process(SERVICES[name](self.plan))
             self.processes[name].start()
+
+    def start_worker(self, name: str) -> None:
+        """Another generator, of this name and with a disk of its own."""
+        service = services.generator(self.plan)
+        place = {
+            "STYLEDIFFUSER_WORKER_NAME": name,
+            "STYLEDIFFUSER_WORKER_HOME": str(self.home / "workers" / name),
+            "STYLEDIFFUSER_METRICS_PORT": "0",
+        }
+        env = {**service.env, **place}
+        self.processes[name] = Process(replace(service, env=env, log=self.plan.log(name)))
+        self.processes[name].start()
+
+    def outbox_of(self, name: str) -> Outbox:
+        return Outbox(self.home / "workers" / name / "outbox")
 
     def pid(self, name: str) -> int:
         return self.processes[name]._popen.pid

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROWS = "not renditions and not test_tasks"
 SUITES = [
     f"tests/webgui/{name}"
-    for name in ("buffer", "registry", "api/test_tickets.py", "api/admin/test_uploads.py")
+    for name in ("buffer", "fleet", "registry", "api/test_tickets.py", "api/admin/test_uploads.py")
 ]
 
 

@@ -76,7 +76,7 @@ class Batch(models.Model):
        └──> failed                             (refused, and no other worker would do better)
 
     Overdue is what passed its deadline, and at once what a worker had that fell silent, was put
-    in maintenance, or says that another may do it.
+    in maintenance, refuses work, or says that another may do it.
 
     A late batch is better than none: overdue and failed ones may still become delivered, and
     a sign of life makes an overdue one ordered again.

@@ -18,6 +18,7 @@ from generator_worker.contract import MAX_BATCH, BatchFailed, Duty
 from webgui.fleet import dispatch, duty, roster
 from webgui.fleet.dispatch import Fleet
 from webgui.fleet.hearsay import clean
+from webgui.fleet.models import Worker
 from webgui.registry.models import Release
 
 from . import inbox, orders, tickets
@@ -227,17 +228,17 @@ def _lose(lost: QuerySet[Batch]) -> int:
 
 
 def _mark_deserted() -> int:
-    """What silent workers and those in maintenance had goes to others at once.
+    """What silent workers had, and those in maintenance or refusing work, goes to others at once.
 
     While nobody else is there it is theirs: a broker that is away makes all of them silent.
     """
     if not roster.at_work().exists():
         return 0
-    aside = roster.alive().filter(duty=Duty.MAINTENANCE).values("name")
+    aside = roster.alive().filter(Q(duty=Duty.MAINTENANCE) | Q(activity=Worker.REFUSING))
     open_ones = Batch.objects.filter(state=Batch.State.ORDERED).exclude(worker="")
     deserted = open_ones.filter(
         ~Q(worker__in=roster.alive().values("name"))
-        | Q(worker__in=aside, progress_at=None)  # what is begun it finishes
+        | Q(worker__in=aside.values("name"), progress_at=None)  # what is begun it finishes
     )
     here = [batch_id for batch_id in deserted.values_list("pk", flat=True) if inbox.holds(batch_id)]
     return deserted.exclude(pk__in=here).update(state=Batch.State.OVERDUE)

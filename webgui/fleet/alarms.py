@@ -143,13 +143,21 @@ def _workers() -> Iterator[Condition]:
 
 
 def _quarantine() -> Iterator[Condition]:
-    lately = Batch.objects.filter(
-        state=Batch.State.QUARANTINED, settled_at__gte=timezone.now() - QUARANTINE
-    )
+    since = timezone.now() - QUARANTINE
+    lately = Batch.objects.filter(state=Batch.State.QUARANTINED, settled_at__gte=since)
     last = lately.order_by("-settled_at").first()
     if last is not None:
         words = f"{lately.count()} in the last hour. The latest, of {last.worker or '?'}: "
         yield Condition(Kind.QUARANTINE, "", words + last.reason)
+    elif strays := _strays(since.timestamp()):
+        words = f"{strays} in the last hour, of no batch that was ordered here."
+        yield Condition(Kind.QUARANTINE, "", words)
+
+
+def _strays(since: float) -> int:
+    """Deliveries in quarantine that no row tells of."""
+    places = settings.QUARANTINE_ROOT.glob("*")
+    return sum(place.lstat().st_mtime >= since for place in places)
 
 
 def _disk() -> Iterator[Condition]:

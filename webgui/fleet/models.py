@@ -86,10 +86,17 @@ class Worker(models.Model):
     @property
     def failings(self) -> list[str]:
         """Why it refuses work, in its own words."""
+        return self._findings("failure")
+
+    @property
+    def warnings(self) -> list[str]:
+        return self._findings("warning")
+
+    def _findings(self, level: str) -> list[str]:
         return [
-            f"{found['check']}: {found['detail']}"
+            f"{found['check']}: {found['detail']} {found.get('advice', '')}".strip()
             for found in self.report.get("findings", [])
-            if found.get("level") == "failure"
+            if found["level"] == level
         ]
 
     def is_faulty(self, digest: str) -> bool:

@@ -264,8 +264,11 @@ class TestLostOrders:
         assert reconcile() == 0
         assert ingest(batch.pk) == "ingested"
 
-    def test_in_maintenance_it_finishes_what_it_has_begun(self, pool: Pool, worker: Worker) -> None:
-        make_worker("aside", duty="maintenance")
+    @pytest.mark.parametrize("how", [{"duty": "maintenance"}, {"activity": "refusing"}])
+    def test_stood_aside_it_finishes_what_it_has_begun(
+        self, pool: Pool, worker: Worker, how: dict
+    ) -> None:
+        make_worker("aside", **how)
         begun = make_batch(pool, worker="aside", fraction=0.1, progress_at=timezone.now())
         waiting = make_batch(pool, worker="aside")
         assert reconcile() == 1

@@ -17,7 +17,8 @@ from django.core import mail
 from django.utils import timezone
 
 from tests.webgui.fleet.test_samples import series
-from tests.webgui.making import make_batch, make_worker
+from tests.webgui.making import inbox, make_batch, make_worker
+from webgui.buffer import ingest
 from webgui.buffer.models import Pool
 from webgui.fleet import alarms, notices
 from webgui.fleet.models import Alarm, Notice, Sample, Worker
@@ -89,11 +90,18 @@ class TestConditions:
         assert raised() == set()
 
     def test_a_worker_that_refuses_says_why(self, pool: Pool) -> None:
-        finding = {"check": "disk", "level": "failure", "detail": "12 MiB free", "advice": ""}
+        finding = {
+            "check": "disk",
+            "level": "failure",
+            "detail": "12 MiB free.",
+            "advice": "Make room.",
+        }
         make_worker(activity="refusing", report={"findings": [finding]})
         alarms.check()
         (alarm,) = alarms.raised()
-        assert (alarm.kind, alarm.detail) == ("worker-refusing", "disk: 12 MiB free")
+        assert (alarm.kind, alarm.detail) == (
+            "worker-refusing", "disk: 12 MiB free. Make room.",
+        )  # fmt: skip
 
     def test_one_the_server_took_off_duty(self, pool: Pool) -> None:
         make_worker(duty="maintenance", faults=5, duty_reason="5 faults in a row.")
@@ -117,6 +125,14 @@ class TestConditions:
         alarms.check()
         (alarm,) = alarms.raised()
         assert alarm.kind == "quarantine" and alarm.detail.endswith("of w1: no PNG")
+
+    def test_a_delivery_that_nobody_ordered(self, pool: Pool, worker: Worker) -> None:
+        folder = inbox("not-a-batch")
+        folder.mkdir(parents=True)
+        ingest.sweep()
+        alarms.check()
+        (alarm,) = alarms.raised()
+        assert alarm.kind == "quarantine" and alarm.detail.startswith("1 in the last hour, of no")
 
     def test_a_disk_that_fills_up(self, pool: Pool, worker: Worker, settings) -> None:
         settings.ALARM_DISK_MIB = 2**40
