@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -27,6 +27,7 @@ from generator_worker.app import celery_app
 from generator_worker.config import Config, software
 from generator_worker.contract import (
     BATCH_FAILED,
+    BATCH_PROGRESS,
     FORGIVE_RELEASE,
     GENERATE_BATCH,
     HEARTBEAT,
@@ -43,10 +44,13 @@ from generator_worker.contract import (
     worker_queue,
 )
 from generator_worker.faulty import FaultyReleases
-from tests.sftp_server import serving
+from tests.generator_worker.test_fetching import serve
+from tests.sftp_server import Served, serving
 from webgui.demo.ground import free_port
+from webgui.sftp.dropbox import Dropbox
 from webgui.sftp.keys import ensure_keys
 
+MIB = 2**20
 PATIENCE = 90
 
 
@@ -96,45 +100,61 @@ def bad_release(tmp_path) -> str:
 
 
 @pytest.fixture
-def worker(broker, tmp_path, bad_release) -> Iterator[tuple[subprocess.Popen, dict[str, str]]]:
-    sftp_port = free_port()
-    env = {
+def env(broker, tmp_path) -> dict[str, str]:
+    """A worker's settings; its SFTP server is not there yet."""
+    keys = ensure_keys(tmp_path / "server" / "keys")
+    return {
         **{key: value for key, value in os.environ.items() if "DJANGO" not in key},
         "STYLEDIFFUSER_BROKER_URL": broker,
         "STYLEDIFFUSER_WORKER_NAME": "painter",
         "STYLEDIFFUSER_WORKER_HOME": str(tmp_path / "worker"),
         "STYLEDIFFUSER_RELEASES": str(tmp_path / "shelf"),
-        "STYLEDIFFUSER_SFTP_PORT": str(sftp_port),
-        "STYLEDIFFUSER_SFTP_KEY": str(tmp_path / "server" / "keys" / "worker_key"),
+        "STYLEDIFFUSER_SFTP_PORT": str(free_port()),
+        "STYLEDIFFUSER_SFTP_KEY": str(keys.worker_key),
+        "STYLEDIFFUSER_SFTP_HOST_KEY": keys.host_key_line,
         "STYLEDIFFUSER_METRICS_PORT": str(free_port()),
         "STYLEDIFFUSER_LOG_FORMAT": "json",
         "STYLEDIFFUSER_SOFT_SHUTDOWN": "2",
         "OMP_NUM_THREADS": "1",
     }
-    env["STYLEDIFFUSER_SFTP_HOST_KEY"] = ensure_keys(tmp_path / "server" / "keys").host_key_line
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "generator_worker"], env=env, stdout=log, stderr=log
-        )
-    try:
-        yield process, env
-    finally:
+
+
+@pytest.fixture
+def start(env, tmp_path) -> Iterator[Callable[[], subprocess.Popen]]:
+    started = []
+
+    def start() -> subprocess.Popen:
+        with (tmp_path / "log").open("ab") as log:
+            argv = [sys.executable, "-m", "generator_worker"]
+            started.append(subprocess.Popen(argv, env=env, stdout=log, stderr=log))
+        return started[-1]
+
+    yield start
+    for process in started:
         process.kill()
         process.wait()
 
 
+def come(home: Path, env: dict[str, str]) -> AbstractContextManager[Served]:
+    """The SFTP server that the worker was told of."""
+    return serving(home, socket.create_server(("127.0.0.1", int(env["STYLEDIFFUSER_SFTP_PORT"]))))
+
+
+def order_for(digest: str) -> GenerateBatch:
+    return GenerateBatch(batch_id=uuid4(), pool="toon", release_digest=digest, count=4, base_seed=1)
+
+
 def outcome(server: Server, digest: str) -> str:
     """The kind of failure that an order for this release ends in."""
-    batch = uuid4()
-    asked = GenerateBatch(batch_id=batch, pool="toon", release_digest=digest, count=4, base_seed=1)
+    asked = order_for(digest)
     server.send(GENERATE_BATCH, asked, worker_queue("painter"))
-    told = server.hear(BATCH_FAILED, lambda told: told["batch_id"] == str(batch))
+    told = server.hear(BATCH_FAILED, lambda told: told["batch_id"] == str(asked.batch_id))
     assert told["elsewhere"]
     return BatchFailed.read(told).kind
 
 
-def test_from_refusing_to_stopping(server, worker, tmp_path, bad_release):
-    process, env = worker
+def test_from_refusing_to_stopping(server, start, env, tmp_path, bad_release):
+    process = start()
     # It refuses, says why, and is alive all the same.
     beat = server.hear(HEARTBEAT, lambda beat: beat["state"] == State.REFUSING)
     assert "sftp" in [finding["check"] for finding in beat["findings"]]
@@ -143,8 +163,7 @@ def test_from_refusing_to_stopping(server, worker, tmp_path, bad_release):
     assert server.client.llen(live_queue("painter")) == 1
 
     # The SFTP server comes; it looks again by itself, and takes up what waits.
-    sock = socket.create_server(("127.0.0.1", int(env["STYLEDIFFUSER_SFTP_PORT"])))
-    with serving(tmp_path / "server", sock):
+    with come(tmp_path / "server", env):
         beat = server.hear(HEARTBEAT, lambda beat: beat["state"] == State.DRAINED)
         assert (beat["duty"], Heartbeat.read(beat).device) == (Duty.DRAINING, "cpu")
         assert [finding["check"] for finding in beat["findings"]] == ["releases"]
@@ -181,9 +200,7 @@ def _parsed(line: str) -> dict:
         return {}
 
 
-def test_the_operators_command_forgives(worker, tmp_path, bad_release):
-    process, env = worker
-    process.kill()
+def test_the_operators_command_forgives(env, bad_release):
     book = FaultyReleases(Path(env["STYLEDIFFUSER_WORKER_HOME"]) / "faulty.json", software())
     Path(env["STYLEDIFFUSER_WORKER_HOME"]).mkdir(parents=True, exist_ok=True)
     for _ in range(3):
@@ -196,8 +213,8 @@ def test_the_operators_command_forgives(worker, tmp_path, bad_release):
     assert (again.returncode, "no such faulty release" in again.stderr) == (1, True)
 
 
-def test_it_can_be_stopped_before_it_may_work(worker, server):
-    process, _ = worker
+def test_it_can_be_stopped_before_it_may_work(start, server):
+    process = start()
     server.hear(HEARTBEAT, lambda beat: beat["state"] == State.STARTING)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     deadline = time.monotonic() + PATIENCE
@@ -221,3 +238,40 @@ def test_a_metrics_port_that_is_taken_is_named(tmp_path):
     assert done.returncode == 2
     assert f"STYLEDIFFUSER_METRICS_PORT: 127.0.0.1:{port}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_slow_fetch_tells_how_far_it_is_and_goes_on_after_a_stop(
+    server, start, env, tmp_path, monkeypatch
+):
+    read = Dropbox.read
+
+    def slowly(dropbox, file, offset, size):
+        time.sleep(0.04)  # 32 KiB each: 0.8 MiB/s
+        return read(dropbox, file, offset, size)
+
+    monkeypatch.setattr(Dropbox, "read", slowly)
+    weights = os.urandom(MIB) * 6
+    with come(tmp_path / "server", env) as sftp:
+        digest = serve(sftp.root / "checkpoints", "large", {"model.safetensors": weights})
+        process = start()
+        server.send(GENERATE_BATCH, order_for(digest), worker_queue("painter"))
+        told = server.hear(BATCH_PROGRESS, lambda told: told["note"] == "fetching 2 of 6 MiB")
+        assert told["fraction"] == 0
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        draft = tmp_path / "worker" / "releases" / f".{digest}" / "model.safetensors"
+        here = draft.stat().st_size // MIB
+        assert 2 <= here < 6
+        assert server.client.llen(worker_queue("painter")) == 1
+
+        start()
+        told = server.hear(BATCH_PROGRESS, lambda told: told["note"].startswith("fetching"))
+        assert told["note"] != "fetching 0 of 6 MiB"
+        # It came whole, and is no release; nothing else was ever complained of.
+        failed = server.hear(BATCH_FAILED, lambda told: True)
+        assert (failed["kind"], "model.safetensors" in failed["reason"]) == (
+            "broken-release",
+            False,
+        )
+        folder = tmp_path / "worker" / "releases" / digest
+        assert (folder / "model.safetensors").read_bytes() == weights
