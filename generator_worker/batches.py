@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celery.exceptions import SoftTimeLimitExceeded
@@ -107,8 +108,7 @@ def carry_out(workshop: Workshop, order: GenerateBatch) -> Made | None:
 def _admit(workshop: Workshop, order: GenerateBatch, starts: int) -> None:
     """Refuse at once what could only fail slowly, or kill."""
     config, digest = workshop.config, order.release_digest
-    if workshop.duty.read() == Duty.MAINTENANCE:
-        raise InMaintenance(f"Worker {config.worker_name} is in maintenance.")
+    demand_readiness(workshop)
     if starts > MAX_STARTS:
         raise DeadlyOrder(
             f"The process died {MAX_STARTS} times while making this batch on worker "
@@ -120,6 +120,13 @@ def _admit(workshop: Workshop, order: GenerateBatch, starts: int) -> None:
             f"{config.worker_name}, the last time so: {fault.reason} Once that is mended: "
             f"`python -m generator_worker forgive {digest[:12]}` there."
         )
+
+
+def demand_readiness(workshop: Workshop) -> None:
+    """Whatever is asked of it, this worker can take it on."""
+    config = workshop.config
+    if workshop.duty.read() == Duty.MAINTENANCE:
+        raise InMaintenance(f"Worker {config.worker_name} is in maintenance.")
     if (left := disk.free(config.home)) < config.min_free_mib * MIB:
         raise NoRoom(
             f"Worker {config.worker_name} has {left // MIB} MiB left on the disk of {config.home}, "
@@ -137,7 +144,7 @@ def _refuse(workshop: Workshop, order: GenerateBatch, refusal: Refusal) -> None:
 
 
 def _make(workshop: Workshop, order: GenerateBatch) -> Made:
-    signs = Signs(workshop.reports, order.batch_id)
+    signs = Signs(partial(workshop.reports.progress, order.batch_id))
 
     def tell(note: str) -> None:
         signs(0.0, note)
@@ -177,7 +184,7 @@ def _keep(painter: Painter, drafts: Sequence[Draft], curator: Curator, spool: Sp
         return
     for index, image in zip(kept, painter.upscale([images[i] for i in kept]), strict=True):
         spool.add(
-            _png(image),
+            png(image),
             size=image.size,
             seed=drafts[index].seed,
             score=scores[index],
@@ -186,7 +193,7 @@ def _keep(painter: Painter, drafts: Sequence[Draft], curator: Curator, spool: Sp
         )
 
 
-def _png(image: Image.Image) -> bytes:
+def png(image: Image.Image) -> bytes:
     file = io.BytesIO()
     image.convert("RGB").save(file, "PNG")
     return file.getvalue()

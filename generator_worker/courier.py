@@ -127,15 +127,15 @@ class Courier(threading.Thread):
         except FileNotFoundError:
             return  # settled meanwhile
         began = time.monotonic()
-        fresh = deliver(self._config, batch_id, self._outbox.folder(batch_id))
+        fresh = deliver(self._config, manifest.folder, self._outbox.folder(batch_id))
         self._tell("")
         self._link_pause = LINK_RETRY[0]
         pause = min(offer.pause * 2, REMINDER[1]) if offer else REMINDER[0]
         self._offers[batch_id] = _Offer(self._clock() + pause, pause)
         self._reports.delivered(manifest)
         log.info(
-            "Batch %s: %d images %s in %.1f s",
-            batch_id,
+            "Delivery %s: %d images %s in %.1f s",
+            manifest.folder,
             len(manifest.images),
             "delivered" if fresh else "were there already",
             time.monotonic() - began,

@@ -1,7 +1,7 @@
-"""The SFTP client: ships one batch so that the server sees it whole or not at all.
+"""The SFTP client: ships one folder so that the server sees it whole or not at all.
 
-Maildir's rule: files go to `inbox/tmp/<batch_id>.<worker>/`, the manifest last, then one rename
-makes `inbox/new/<batch_id>/` visible. (The worker's name, because an order that was issued again
+Maildir's rule: files go to `inbox/tmp/<name>.<worker>/`, the manifest last, then one rename makes
+`inbox/new/<name>/` visible: a batch's id, or a job's. (The worker's, because what was issued again
 may be delivered by two workers at once, and their files must not mix.) Every wait is bounded: a
 link that swallows all packets costs less than `GIVE_UP_SECONDS`, and the batch stays in the
 outbox.
@@ -38,14 +38,14 @@ class DeliveryError(Exception):
     """The batch did not reach the server this time; the message says why."""
 
 
-def deliver(config: Config, batch_id: UUID, folder: Path) -> bool:
-    """Upload a batch folder. False if the server had it already.
+def deliver(config: Config, name: UUID | str, folder: Path) -> bool:
+    """Upload a folder under this name. False if the server had it already.
 
     Raises DeliveryError. Safe to repeat at any time.
     """
     try:
         with session(config) as sftp:
-            return _ship(sftp, f"{batch_id}.{config.worker_name}", str(batch_id), folder)
+            return _ship(sftp, f"{name}.{config.worker_name}", str(name), folder)
     except FileNotFoundError as error:
         if not folder.is_dir():
             return False  # the receipt came while we were at it

@@ -1,4 +1,5 @@
-"""The durable spool: finished batches wait on the worker's own disk until the server's receipt.
+"""The durable spool: finished batches, and what jobs brought, wait on the worker's own disk until
+the server's receipt. Here both are called batches, for both have an id, images and a manifest.
 
     making/<batch_id>/    images as they come; worthless after a crash
     ready/<batch_id>/     images and manifest, whole and synced: the work is safe from here on
@@ -17,10 +18,14 @@ from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
 
-from generator_worker.contract import MANIFEST_NAME, Manifest, ManifestImage
+from pydantic import TypeAdapter
+
+from generator_worker.contract import MANIFEST_NAME, JobManifest, Manifest, ManifestImage
 from generator_worker.disk import sync_folder, write_synced
 
 REMEMBER_SETTLED = 10_000
+AnyManifest = Manifest | JobManifest
+_READER: TypeAdapter[AnyManifest] = TypeAdapter(AnyManifest)
 
 
 class Outbox:
@@ -51,9 +56,8 @@ class Outbox:
     def folder(self, batch_id: UUID) -> Path:
         return self._ready / str(batch_id)
 
-    def manifest(self, batch_id: UUID) -> Manifest:
-        text = (self.folder(batch_id) / MANIFEST_NAME).read_bytes()
-        return Manifest.model_validate_json(text)
+    def manifest(self, batch_id: UUID) -> AnyManifest:
+        return _READER.validate_json((self.folder(batch_id) / MANIFEST_NAME).read_bytes())
 
     def waiting(self) -> list[UUID]:
         """Batches without a receipt, oldest first."""
@@ -121,7 +125,7 @@ class Spool:
             )
         )
 
-    def publish(self, manifest: Manifest) -> None:
+    def publish(self, manifest: AnyManifest) -> None:
         """From here on the batch is safe from a crash. It must list this spool's images."""
         assert manifest.images == tuple(self.images)  # noqa: S101
         write_synced(self.folder / MANIFEST_NAME, manifest.model_dump_json(indent=1).encode())

@@ -66,6 +66,13 @@ class Unreadable(Refusal):
     kind = "unreadable"
 
 
+class UnknownJob(Refusal):
+    """This worker does no jobs of that kind."""
+
+    kind = "unknown-job"
+    elsewhere = True
+
+
 class BadParams(Refusal):
     """The order's params cannot be used."""
 

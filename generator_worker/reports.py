@@ -17,13 +17,21 @@ from generator_worker.contract import (
     BATCH_PROGRESS,
     HEARTBEAT,
     INGEST_QUEUE,
+    JOB_DELIVERED,
+    JOB_FAILED,
+    JOB_PROGRESS,
     SERVER_QUEUE,
     BatchDelivered,
     BatchFailed,
     BatchProgress,
     GenerateBatch,
     Heartbeat,
+    JobDelivered,
+    JobFailed,
+    JobManifest,
+    JobProgress,
     Manifest,
+    RunJob,
     Wire,
 )
 from generator_worker.refusals import Refusal
@@ -55,13 +63,16 @@ class Reports:
             )
             self._send(BATCH_PROGRESS, message, expires=STALE_SECONDS)
 
-    def delivered(self, manifest: Manifest) -> bool:
-        message = BatchDelivered(
-            batch_id=manifest.batch_id,
-            worker=self._worker,
-            count=len(manifest.images),
-            bytes=sum(image.bytes for image in manifest.images),
-        )
+    def delivered(self, manifest: Manifest | JobManifest) -> bool:
+        size: dict[str, Any] = {
+            "worker": self._worker,
+            "count": len(manifest.images),
+            "bytes": sum(image.bytes for image in manifest.images),
+        }
+        if isinstance(manifest, JobManifest):
+            done = JobDelivered(job_id=manifest.job_id, **size)
+            return self._send(JOB_DELIVERED, done, INGEST_QUEUE)
+        message = BatchDelivered(batch_id=manifest.batch_id, **size)
         return self._send(BATCH_DELIVERED, message, INGEST_QUEUE)
 
     def failed(self, order: GenerateBatch, refusal: Refusal, drawn: int = 0) -> bool:
@@ -79,6 +90,24 @@ class Reports:
             drawn=drawn,
         )
         return self._send(BATCH_FAILED, message)
+
+    def job_progress(self, job_id: UUID, step: int, of: int, note: str = "") -> None:
+        if time.monotonic() >= self._quiet_until:
+            message = JobProgress(
+                job_id=job_id, worker=self._worker, step=min(step, of), of=of, note=note[:200]
+            )
+            self._send(JOB_PROGRESS, message, expires=STALE_SECONDS)
+
+    def job_failed(self, job: RunJob, refusal: Refusal) -> bool:
+        log.error("Job %s: %s", job.job_id, refusal)
+        message = JobFailed(
+            job_id=job.job_id,
+            worker=self._worker,
+            attempt=job.attempt,
+            reason=str(refusal)[:2000],
+            kind=refusal.kind,
+        )
+        return self._send(JOB_FAILED, message)
 
     def heartbeat(self, beat: Heartbeat) -> bool:
         return self._send(HEARTBEAT, beat, expires=STALE_SECONDS)

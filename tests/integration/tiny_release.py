@@ -10,8 +10,8 @@ TAGS = {
 }
 
 
-def build(folder: Path) -> str:
-    """Write the bundle to `folder` and return its digest."""
+def build(folder: Path, idle_adapter: bool = False) -> str:
+    """Write the bundle to `folder` and return its digest. An idle adapter changes nothing."""
     import torch
 
     from models_core.critic.critic import Critic
@@ -19,10 +19,11 @@ def build(folder: Path) -> str:
     from models_core.releases.build import build_release
     from models_core.upscale.network import CompactNetwork
     from models_core.upscale.upscaler import Upscaler
-    from tests.models_core.stylediffuser.conftest import make_pipeline
+    from tests.models_core.stylediffuser.conftest import make_pipeline, stirred
 
     parts = folder.parent.parent / f"{folder.name}-parts"
-    make_pipeline().save_pretrained(parts / "pipeline", safe_serialization=True)
+    pipeline = make_pipeline() if idle_adapter else stirred(make_pipeline())
+    pipeline.save_pretrained(parts / "pipeline", safe_serialization=True)
     torch.manual_seed(0)
     Critic(CriticNetwork(32, (8, 8))).save(parts / "critic")
     Upscaler(CompactNetwork(features=4, layers=1, factor=4)).save(parts / "upscaler")

@@ -48,6 +48,6 @@ def note(preview: Preview) -> str:
         return ""
     if job.worker:
         return f"{job.worker} finishes what it is at first."
-    if not roster.at_work().exists():
-        return "No worker is there right now. It goes on as soon as one is back."
-    return "It waits for a worker that draws with this release."
+    if roster.at_work().exists():
+        return "It goes to a worker within seconds."
+    return "No worker is at work right now. It goes on as soon as one is."

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 def place(job: Job) -> bool:
     """Give a job that waits to the worker who is best for it now, if there is one."""
     name = _choose(job)
-    if name is None:
+    if not name:
         return False
     waiting = Job.objects.filter(pk=job.pk, state=State.QUEUED, worker="", attempt=job.attempt)
     placed = waiting.update(
@@ -51,13 +51,16 @@ def place(job: Job) -> bool:
     return bool(placed)
 
 
-def _choose(job: Job) -> str | None:
-    """Rather one that has not had it; where all have, one of those."""
+def _choose(job: Job) -> str:
+    """Rather one that has not had it; where all have, one of those. Where the release is faulty
+    on every worker, any: a preview may show that it is well again."""
     having = Counter(
         Job.objects.filter(state__in=Job.OPEN).exclude(worker="").values_list("worker", flat=True)
     )
     digest = job.release.digest
-    return worker_for_job(digest, having, avoid=job.tried) or worker_for_job(digest, having)
+    found = worker_for_job(digest, having, avoid=job.tried) or worker_for_job(digest, having)
+    at_work = roster.at_work().values_list("name", flat=True)
+    return found or min(at_work, key=job.tried.count, default="")
 
 
 def record(message: JobProgress) -> bool:
@@ -100,7 +103,7 @@ def reconcile() -> int:
         if place(job):
             placed += 1
         elif job.created_at < too_long:
-            fail(job, job.reason or "No worker that draws with this release was there in an hour.")
+            fail(job, job.reason or "No worker was there for it in an hour.")
     return placed
 
 

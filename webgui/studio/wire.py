@@ -3,7 +3,6 @@ reconciler makes good, so no caller waits for the broker nor fails with it."""
 
 from __future__ import annotations
 
-import logging
 from uuid import UUID
 
 from generator_worker.contract import (
@@ -13,15 +12,13 @@ from generator_worker.contract import (
     CancelJob,
     JobReceipt,
     RunJob,
-    Wire,
     cancel_queue,
     live_queue,
     worker_queue,
 )
+from webgui.fleet.doorbell import ring
 
 from .models import Job
-
-log = logging.getLogger(__name__)
 
 
 def send_job(job: Job) -> bool:
@@ -41,14 +38,3 @@ def call_off(job_id: UUID, worker: str) -> bool:
 
 def send_receipt(job_id: UUID, worker: str) -> bool:
     return ring(JOB_RECEIVED, JobReceipt(job_id=job_id), worker_queue(worker))
-
-
-def ring(task: str, message: Wire, queue: str) -> bool:
-    from webgui.config.celery import app
-
-    try:
-        app.send_task(task, kwargs={"message": message.wire()}, queue=queue, retry=False)
-    except Exception as error:  # whatever the transport raises: kombu wraps only some of it
-        log.warning("%s to %s not sent: %s", task, queue, error)
-        return False
-    return True

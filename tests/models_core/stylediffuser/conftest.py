@@ -59,6 +59,15 @@ def make_pipeline() -> StyleDiffuserPipeline:
     )
 
 
+def stirred(pipeline: StyleDiffuserPipeline) -> StyleDiffuserPipeline:
+    """With an adapter that has left its initialisation."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in pipeline.adapter.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return pipeline
+
+
 @pytest.fixture
 def pipeline() -> StyleDiffuserPipeline:
     return make_pipeline()
@@ -66,9 +75,4 @@ def pipeline() -> StyleDiffuserPipeline:
 
 @pytest.fixture
 def trained(pipeline: StyleDiffuserPipeline) -> StyleDiffuserPipeline:
-    """A pipeline whose adapter has left its initialisation."""
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for parameter in pipeline.adapter.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter))
-    return pipeline
+    return stirred(pipeline)

@@ -13,7 +13,7 @@ from generator_worker.contract import CANCEL_JOB, RUN_JOB, JobFailed, cancel_que
 from tests.webgui.making import make_worker
 from tests.webgui.studio.making import asked, draft, progress
 from webgui.fleet.models import Worker
-from webgui.studio import jobs
+from webgui.studio import grid, jobs
 from webgui.studio.models import Job, Preview
 
 pytestmark = pytest.mark.django_db
@@ -66,6 +66,25 @@ def test_jobs_spread_over_the_workers(sent):
     make_worker("w2")
     names = [asked(draft(name)).job.worker for name in ("one", "two")]
     assert sorted(names) == ["w1", "w2"]
+
+
+def test_where_a_release_is_faulty_a_healthy_worker_gets_it_and_else_any(sent):
+    release = draft()
+    faulty = [{"release_digest": release.digest, "reason": "NaN", "failures": 3}]
+    make_worker("w1", faulty=faulty)
+    healthy = make_worker("w2")
+    job = asked(release).job
+    assert job.worker == "w2"
+    jobs.cancel(job)
+    healthy.delete()
+    assert asked(release).job.worker == "w1"
+
+
+def test_nobody_off_duty_gets_it(sent):
+    make_worker("w1", duty="maintenance")
+    preview = asked()
+    assert preview.job.worker == ""
+    assert grid.note(preview) == "No worker is at work right now. It goes on as soon as one is."
 
 
 def test_a_sign_of_life_makes_it_running_and_moves_the_deadline(worker):
@@ -186,7 +205,7 @@ def test_no_worker_for_an_hour_ends_the_waiting(sent):
     jobs.reconcile()
     job = fresh(job)
     assert job.state == State.FAILED
-    assert job.reason.startswith("No worker that draws with this release was there")
+    assert job.reason.startswith("No worker was there for it")
     assert Preview.objects.get(pk=job.pk).reasons[0]["text"] == job.reason
 
 

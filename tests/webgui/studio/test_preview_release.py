@@ -78,4 +78,4 @@ def test_without_a_worker_it_says_what_it_waits_for(home, meanwhile):
     out = StringIO()
     with pytest.raises(CommandError):
         call_command("preview_release", preview.release.digest, stdout=out)
-    assert "No worker is there right now" in out.getvalue()
+    assert "No worker is at work right now" in out.getvalue()
