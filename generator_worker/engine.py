@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -91,11 +91,19 @@ class Engine:
                 raise NotFetched(f"{error} It could not be fetched again: {failed}.") from failed
             return self._open_somehow(folder)
 
-    def _open_somehow(self, folder: Path) -> LoadedRelease:
+    def without(self, digest: str, part: str) -> Painter:
+        """The release with a part left out (`models_core.releases.open_release` says how parts are
+        called), for a comparison: not kept, and where memory does not hold both, the whole one
+        makes room."""
+        with self._lock:
+            self._make_room(self._costs.get(digest, 0))
+            return Painter(self._open_somehow(self.find(digest), (part,)), self._unload_others)
+
+    def _open_somehow(self, folder: Path, leave_out: Collection[str] = ()) -> LoadedRelease:
         """Where memory runs out while loading, the others make room."""
         for _ in range(2):
             try:
-                return _open(folder, self._device)
+                return _open(folder, self._device, leave_out)
             except MemoryError as error:
                 said = str(error)
             if not self._unload_others():
@@ -165,11 +173,11 @@ class Engine:
                 yield from sorted(child.parent for child in path.glob(f"[!.]*/{RELEASE_FILE}"))
 
 
-def _open(folder: Path, device: str | None) -> LoadedRelease:
+def _open(folder: Path, device: str | None, leave_out: Collection[str] = ()) -> LoadedRelease:
     from models_core.releases import ReleaseError, open_release
 
     try:
-        return open_release(folder, device)
+        return open_release(folder, device, leave_out)
     except ReleaseError as error:
         if error.__cause__ is not None and memory.ran_out(error.__cause__):
             raise MemoryError(str(error)) from error

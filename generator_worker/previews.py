@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from PIL import Image
 
+from generator_worker import memory
 from generator_worker.batches import Workshop, png
 from generator_worker.contract import PartEffect, PreviewParams, PreviewReport, RunJob
 from generator_worker.curation import Curator, Thresholds
 from generator_worker.drawing import AT_ONCE, Painter
-from generator_worker.engine import device_in_use
+from generator_worker.engine import Engine, device_in_use
 from generator_worker.outbox import Spool
 from generator_worker.peak import PeakMemory
 from generator_worker.refusals import BadParams
@@ -37,11 +38,12 @@ the part's, and not that of another batch size."""
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a release that can be left out, and the params that do so."""
+    """A part of a release that can be left out: by params, or by loading the release anew."""
 
     name: str
     kind: Literal["adapter", "lora"]
-    off: dict[str, Any]
+    off: dict[str, Any] = field(default_factory=dict)
+    folder: str = ""
 
 
 def make(workshop: Workshop, job: RunJob, spool: Spool, signs: Signs) -> PreviewReport:
@@ -55,32 +57,49 @@ def make(workshop: Workshop, job: RunJob, spool: Spool, signs: Signs) -> Preview
         painter = workshop.engine.painter(job.release_digest, lambda note: signs(0.0, note))
     loading = time.monotonic() - began
     parts = parts_of(painter.release)
-    grid = Grid(painter, asked, spool, signs, len(parts))
     device = workshop.config.device
+    grid = Grid(asked, spool, signs, len(parts), painter.release.manifest.get("params", {}))
     with PeakMemory(device) as peak:
-        grid.draw()
+        grid.draw(painter)
+    effects = [grid.effect(part, painter) for part in parts if not part.folder]
+    del painter  # where memory does not hold two, it makes room for the others
+    for part in parts:
+        if part.folder:
+            effects.append(_effect_of_lora(workshop.engine, job.release_digest, grid, part))
+            memory.give_back(device)
     return PreviewReport(
         device=device_in_use(device)[0][:200],
         load_seconds=round(loading, 3),
         peak_memory_bytes=peak.bytes,
-        parts=tuple(grid.effect(part) for part in parts),
+        parts=tuple(effects),
         **grid.figures(),
     )
 
 
 def parts_of(release: LoadedRelease) -> list[Part]:
-    return [Part("adapter", "adapter", {"adapter_scale": 0.0, "style_scale": 0.0})]
+    adapter = Part("adapter", "adapter", off={"adapter_scale": 0.0, "style_scale": 0.0})
+    loras = [
+        Part((lora.name or lora.folder)[:200], "lora", folder=lora.folder) for lora in release.loras
+    ]
+    return [adapter, *loras] if "adapter" in release.parts else loras
+
+
+def _effect_of_lora(engine: Engine, digest: str, grid: Grid, part: Part) -> PartEffect:
+    with grid.signs.kept_up():
+        painter = engine.without(digest, part.folder)
+    return grid.effect(part, painter)
 
 
 @dataclass
 class Grid:
     """The pictures of one preview, in the order of the seeds."""
 
-    painter: Painter
     asked: PreviewParams
     spool: Spool
     signs: Signs
     parts: int
+    params: dict[str, Any]
+    """The release's own."""
     drafts: list[Draft] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     safety: list[float] = field(default_factory=list)
@@ -88,14 +107,14 @@ class Grid:
     """(images, time) of each stretch."""
     done: int = 0
 
-    def draw(self) -> None:
+    def draw(self, painter: Painter) -> None:
         for seeds in self._stretches():
             began = time.monotonic()
-            drafts = self._generate(seeds, "drawing the grid", {})
+            drafts = self._generate(painter, seeds, "drawing the grid", {})
             images = [draft.image for draft in drafts]
-            scores = [_number(score) for score in self.painter.score(images)]
-            safety = self.painter.safety(images)
-            for index, image in enumerate(self.painter.upscale(images)):
+            scores = [_number(score) for score in painter.score(images)]
+            safety = painter.safety(images)
+            for index, image in enumerate(painter.upscale(images)):
                 self.spool.add(
                     png(image),
                     size=image.size,
@@ -109,12 +128,13 @@ class Grid:
             self.safety += safety
             self.seconds.append((len(seeds), time.monotonic() - began))
 
-    def effect(self, part: Part) -> PartEffect:
-        """How the first images change with the part left out."""
-        what = "drawing without the adapter" if part.kind == "adapter" else f"without {part.name}"
+    def effect(self, part: Part, painter: Painter) -> PartEffect:
+        """How the first images change with the part left out, by its params or in the painter."""
+        name = "the adapter" if part.kind == "adapter" else part.name
+        what = f"drawing without {name}"
         differences = []
         for draft in self.drafts[:ALONE]:
-            (without,) = self._generate([draft.seed], what, part.off)
+            (without,) = self._generate(painter, [draft.seed], what, part.off)
             differences.append(difference(draft.image, without.image))
         return PartEffect(
             part=part.name,
@@ -124,7 +144,7 @@ class Grid:
         )
 
     def figures(self) -> dict[str, Any]:
-        curator = Curator(Thresholds.read(self.painter.release.manifest.get("params", {})))
+        curator = Curator(Thresholds.read(self.params))
         images = [draft.image for draft in self.drafts]
         kept = curator.keep(images, self.scores, self.safety)
         threshold = curator.thresholds.min_score
@@ -147,13 +167,15 @@ class Grid:
         rest = range(ALONE, len(seeds), AT_ONCE)
         return [*alone, *(seeds[i : i + AT_ONCE] for i in rest)]
 
-    def _generate(self, seeds: Sequence[int], what: str, params: dict[str, Any]) -> list[Draft]:
+    def _generate(
+        self, painter: Painter, seeds: Sequence[int], what: str, params: dict[str, Any]
+    ) -> list[Draft]:
         of = len(self.asked.seeds) + self.parts * min(ALONE, len(self.asked.seeds))
 
         def tell(share: float) -> None:
             self.signs((self.done + DRAFTING * share * len(seeds)) / of, what)
 
-        drafts = self.painter.draw(seeds, tags=self.asked.tags, params=params, progress=tell)
+        drafts = painter.draw(seeds, tags=self.asked.tags, params=params, progress=tell)
         self.done += len(seeds)
         return drafts
 

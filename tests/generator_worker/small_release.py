@@ -25,6 +25,7 @@ class SmallRelease:
         self.manifest = {"params": dict(params or {})}
         self.asked: list[tuple[list[int], list[str], dict[str, Any]]] = []
         self.upscaled = 0
+        self.parts, self.loras = ["adapter"], ()
 
     def generate(
         self,

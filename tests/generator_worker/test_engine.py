@@ -29,7 +29,7 @@ def opened(monkeypatch):
     """Which folders were opened, in order."""
     folders = []
 
-    def open_release(folder, device):
+    def open_release(folder, device, leave_out=()):
         folders.append(folder.name)
         return SmallRelease(sha256((folder / "release.json").read_bytes()).hexdigest())
 
@@ -60,7 +60,7 @@ def heavy(monkeypatch):
     """Which releases were opened, in order; each takes 64 MiB of this process's memory."""
     folders = []
 
-    def open_release(folder, device):
+    def open_release(folder, device, leave_out=()):
         folders.append(folder.name)
         release = SmallRelease(sha256((folder / "release.json").read_bytes()).hexdigest())
         release.weights = bytearray(os.urandom(MIB)) * 64
@@ -99,7 +99,7 @@ def test_where_memory_runs_out_while_loading_the_others_make_room(tmp_path, monk
     one, two = put(tmp_path, "one"), put(tmp_path, "two")
     engine = Engine([tmp_path])
 
-    def open_release(folder, device):
+    def open_release(folder, device, leave_out=()):
         if engine.loaded:
             raise MemoryError("CUDA out of memory")
         return SmallRelease()
@@ -113,7 +113,7 @@ def test_where_memory_runs_out_while_loading_the_others_make_room(tmp_path, monk
 def test_one_that_does_not_fit_at_all_is_said_not_to(tmp_path, monkeypatch):
     one = put(tmp_path, "one")
 
-    def open_release(folder, device):
+    def open_release(folder, device, leave_out=()):
         raise MemoryError("CUDA out of memory")
 
     monkeypatch.setattr("generator_worker.engine._open", open_release)
@@ -125,7 +125,7 @@ def test_one_that_does_not_fit_at_all_is_said_not_to(tmp_path, monkeypatch):
 def strict(monkeypatch):
     """Opening looks at the weights, as for real."""
 
-    def open_release(folder, device):
+    def open_release(folder, device, leave_out=()):
         weights = folder / "model.safetensors"
         if not weights.is_file() or weights.read_bytes() != WEIGHTS:
             raise BrokenRelease("model.safetensors was changed or cut")

@@ -15,10 +15,11 @@ from generator_worker.contract import PreviewParams
 from webgui.accounts import audit
 from webgui.buffer.retention import old_files
 from webgui.registry.models import Release
+from webgui.registry.problems import NoSuchRelease
 
 from . import jobs
 from .models import Job, Preview
-from .problems import NoSuchPreview, NoSuchRelease, NotUnderWay
+from .problems import NoSuchPreview, NotUnderWay
 
 SEEDS = tuple(range(1, 17))
 """The same for every release, and no tags asked for: so grids compare side by side. Releases with

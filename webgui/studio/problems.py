@@ -5,12 +5,6 @@ from __future__ import annotations
 from webgui.problems import Problem
 
 
-class NoSuchRelease(Problem):
-    status = 404
-    code = "not_found"
-    title = "There is no such release"
-
-
 class NoSuchPreview(Problem):
     status = 404
     code = "not_found"
