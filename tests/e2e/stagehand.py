@@ -14,6 +14,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import django
@@ -32,13 +33,22 @@ from django.core.management import call_command  # noqa: E402
 from django.utils import timezone  # noqa: E402
 from PIL import Image, ImageDraw  # noqa: E402
 
-from generator_worker.contract import Heartbeat, Manifest, ManifestImage  # noqa: E402
+from generator_worker.contract import (  # noqa: E402
+    Heartbeat,
+    JobManifest,
+    JobProgress,
+    Manifest,
+    ManifestImage,
+    PreviewReport,
+)
 from webgui.buffer import ingest  # noqa: E402
 from webgui.buffer.models import Avatar, Batch, ClaimKey, Pool, Ticket  # noqa: E402
 from webgui.fleet import alarms, roster  # noqa: E402
 from webgui.fleet.models import Alarm, Sample, Worker  # noqa: E402
 from webgui.registry import inspection  # noqa: E402
 from webgui.registry.models import Checkpoint, Release  # noqa: E402
+from webgui.studio import deliveries, jobs  # noqa: E402
+from webgui.studio.models import Job  # noqa: E402
 
 from . import models  # noqa: E402
 
@@ -88,23 +98,7 @@ def deliver(slug: str, tags: list[list[str]]) -> dict[str, Any]:
     batch = _ordered(where, len(tags))
     folder = settings.SFTP_ROOT / "inbox" / "new" / str(batch.pk)
     folder.mkdir(parents=True)
-    listed = []
-    for number, own in enumerate(tags):
-        data = _portrait(batch.base_seed + number, own)
-        (folder / f"{number}.png").write_bytes(data)
-        listed.append(
-            ManifestImage(
-                file=f"{number}.png",
-                sha256=hashlib.sha256(data).hexdigest(),
-                bytes=len(data),
-                width=512,
-                height=512,
-                seed=batch.base_seed + number,
-                score=0.9,
-                safety=0.01,
-                tags=tuple(own),
-            )
-        )
+    listed = [_picture(folder, batch.base_seed + number, own) for number, own in enumerate(tags)]
     manifest = Manifest(
         batch_id=batch.pk,
         release_digest=where.release.digest,
@@ -136,12 +130,65 @@ def clear() -> dict[str, Any]:
     """An empty buffer and no worker: the scene every test starts from."""
     Ticket.objects.filter(state=Ticket.State.WAITING).update(state=Ticket.State.EXPIRED)
     Ticket.objects.filter(state=Ticket.State.SERVED).delete()
-    for rows in (Worker, ClaimKey, Avatar, Batch, Checkpoint, Alarm, Sample):
+    for rows in (Worker, ClaimKey, Avatar, Batch, Checkpoint, Alarm, Sample, Job):
         rows.objects.all().delete()
     Pool.objects.exclude(slug="toon").delete()
     Release.objects.filter(pools=None).delete()
     shutil.rmtree(settings.SFTP_ROOT / "inbox" / "new", ignore_errors=True)
     return {}
+
+
+def release(title: str, digest: str) -> dict[str, Any]:
+    """A draft."""
+    manifest = MANIFEST | {"title": title}
+    given = {"name": "bench", "title": title, "manifest": manifest}
+    Release.objects.get_or_create(digest=digest, defaults=given)
+    return {}
+
+
+def preview_step(fraction: float, note: str) -> dict[str, Any]:
+    """The worker that has the one open job tells how far it is."""
+    job = Job.objects.get(state__in=Job.OPEN)
+    message = JobProgress(
+        job_id=job.pk, worker=job.worker, step=int(1000 * fraction), of=1000, note=note
+    )
+    return {"recorded": jobs.record(message)}
+
+
+def preview_done(hair: str, poor: list[int], **report: Any) -> dict[str, Any]:
+    """What the worker drew for the one open job, taken in; the critic is not fond of some seeds."""
+    job = Job.objects.select_related("release").get(state__in=Job.OPEN)
+    folder = settings.SFTP_ROOT / "inbox" / "new" / f"job-{job.pk}"
+    folder.mkdir(parents=True)
+    listed = [
+        _picture(folder, seed, [hair, "smiling"], 0.31 if seed in poor else 0.93)
+        for seed in job.params["seeds"]
+    ]
+    figures = {
+        "device": "cpu",
+        "load_seconds": 1.9,
+        "first_seconds": 1.4,
+        "seconds_per_image": 0.43,
+        "peak_memory_bytes": 731 * 2**20,
+        "min_score": 0.7,
+        "benign": 16 - len(poor),
+        "kept": 16 - len(poor),
+        "curation": f"{len(poor)} below the critic's threshold",
+        "parts": [{"part": "adapter", "kind": "adapter", "largest": 201, "mean": 6.4}],
+    }
+    manifest = JobManifest(
+        job_id=job.pk,
+        kind=job.kind,
+        release_digest=job.release.digest,
+        worker=job.worker,
+        software="tests",
+        created=timezone.now(),
+        params=job.params,
+        images=tuple(listed),
+        report=PreviewReport(**(figures | report)).model_dump(mode="json"),
+    )
+    (folder / "manifest.json").write_text(json.dumps(manifest.wire()))
+    return {"outcome": str(deliveries.take_in(job.pk, job.worker))}
 
 
 def available() -> dict[str, Any]:
@@ -248,6 +295,23 @@ def _ordered(where: Pool, count: int) -> Batch:
     )
 
 
+def _picture(folder: Path, seed: int, tags: list[str], score: float = 0.9) -> ManifestImage:
+    """A delivered file and its entry."""
+    data = _portrait(seed, tags)
+    (folder / f"{seed}.png").write_bytes(data)
+    return ManifestImage(
+        file=f"{seed}.png",
+        sha256=hashlib.sha256(data).hexdigest(),
+        bytes=len(data),
+        width=512,
+        height=512,
+        seed=seed,
+        score=score,
+        safety=0.01,
+        tags=tuple(tags),
+    )
+
+
 def _portrait(seed: int, tags: list[str]) -> bytes:
     """A face that shows its tags. No two seeds give the same file: ingest would drop it."""
     skin = ("#f4d3b3", "#c98f66", "#8a5a3c", "#e7b48a")[seed % 4]
@@ -273,6 +337,9 @@ ORDERS: dict[str, Callable[..., dict[str, Any]]] = {
     "order": order,
     "beat": beat,
     "clear": clear,
+    "release": release,
+    "preview_step": preview_step,
+    "preview_done": preview_done,
     "available": available,
     "staff": staff,
     "inspect": inspect,

@@ -134,9 +134,10 @@ def test_killing_the_drawing_process_costs_an_attempt(house: House, bundle, tmp_
 
 
 def test_results_wait_on_the_workers_disk_and_the_sweep_finds_them(house: House, bundle, tmp_path):
-    assert house.stop("sftp")
-    digest = load(house, bundle, tmp_path / "away")
+    digest = load(house, slower(bundle, tmp_path), tmp_path / "away")
     ask(house, digest)
+    begun(house, digest)  # it has fetched the release
+    assert house.stop("sftp")
     house.wait("a spooled preview", house.outbox.waiting, 60)
     house.kill("broker")  # the message of the delivery has nobody to go to
     house.start("sftp")

@@ -16,7 +16,7 @@ from webgui.registry.composition import Wish
 from webgui.registry.models import Release
 from webgui.registry.problems import DoesNotFit, NoSuchRelease
 
-from . import compositions, credits, makings
+from . import compositions, credits, grids, makings
 
 STATES = {
     Release.State.DRAFT: ("Draft", "busy"),
@@ -30,10 +30,10 @@ STATES = {
 @staff_member_required
 @require_safe
 def shelf(request: HttpRequest) -> HttpResponse:
-    rows = Release.objects.prefetch_related("pools")
-    return render(
-        request, "pages/releases.html", {"page": "releases", "cards": [_card(row) for row in rows]}
-    )
+    rows = list(Release.objects.prefetch_related("pools"))
+    shown = grids.of(rows)
+    cards = [_card(row, shown[row.pk]) for row in rows]
+    return render(request, "pages/releases.html", {"page": "releases", "cards": cards})
 
 
 @never_cache
@@ -43,7 +43,7 @@ def release(request: HttpRequest, digest: str) -> HttpResponse:
     found = _find(digest)
     context = {
         "page": "releases",
-        **_card(found),
+        **_card(found, grids.of([found])[found.pk]),
         "parts": makings.of(found),
         "numbers": makings.numbers(found),
         "credits": credits.of(found),
@@ -90,13 +90,14 @@ def _form(
     return render(request, "pages/compose.html", context, status=trouble.status if trouble else 200)
 
 
-def _card(found: Release) -> dict[str, Any]:
+def _card(found: Release, preview: grids.Shown) -> dict[str, Any]:
     word, mood = STATES[Release.State(found.state)]
     return {
         "release": found,
         "state": word,
         "mood": mood,
         "made_of": makings.summary(found),
+        "preview": preview,
         "pools": sorted(found.pools.all(), key=lambda pool: pool.name),
     }
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import checkpoints, fleet, guide, releases, views
+from . import checkpoints, fleet, guide, previews, releases, views
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -13,6 +13,8 @@ urlpatterns = [
     path("manage/releases/", releases.shelf, name="releases"),
     path("manage/releases/new/", releases.compose, name="compose"),
     path("manage/releases/<slug:digest>/", releases.release, name="release"),
+    path("manage/releases/<slug:digest>/preview/", previews.ask, name="preview"),
+    path("manage/previews/<uuid:preview_id>/cancel/", previews.cancel, name="cancel_preview"),
     path("manage/fleet/", fleet.fleet, name="fleet"),
     path("manage/fleet/now/", fleet.now, name="fleet_now"),
     path("manage/guide/", guide.guide, name="guide"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
@@ -74,13 +76,25 @@ def of(release: Release) -> QuerySet[Preview]:
     return Preview.objects.select_related("job__release").filter(job__release=release)
 
 
-def latest(releases: list[Release]) -> dict[int, Preview]:
-    """Of each release the preview to show, by the release's key: the one under way or judged
-    last. One that was called off says nothing and is passed over."""
-    found: dict[int, Preview] = {}
-    rows = Preview.objects.select_related("job__release").filter(job__release__in=releases)
-    for preview in rows.exclude(job__state=Job.State.CANCELLED).order_by("job__created_at"):
-        found[preview.job.release_id] = preview
+@dataclass
+class Standing:
+    """What there is of one release: the preview under way, and the one judged last. Those that
+    were called off say nothing."""
+
+    under_way: Preview | None = None
+    judged: Preview | None = None
+
+
+def standings(releases: Iterable[Release]) -> dict[int, Standing]:
+    """By the release's key."""
+    found = {release.pk: Standing() for release in releases}
+    rows = Preview.objects.select_related("job__release").filter(job__release__in=list(found))
+    for preview in rows.order_by("job__created_at"):
+        standing = found[preview.job.release_id]
+        if preview.job.is_open:
+            standing.under_way = preview
+        elif preview.verdict != Preview.Verdict.PENDING:
+            standing.judged = preview
     return found
 
 

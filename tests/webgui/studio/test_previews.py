@@ -41,9 +41,14 @@ def test_the_latest_that_was_not_called_off_speaks_for_a_release(worker, home):
     one, other, none = draft("one"), draft("other"), draft("none")
     first, second = previewed(one), previewed(other)
     jobs.cancel(asked(one).job)
-    assert previews.latest([one, other, none]) == {one.pk: first, other.pk: second}
+    Standing = previews.Standing
+    assert previews.standings([one, other, none]) == {
+        one.pk: Standing(judged=first),
+        other.pk: Standing(judged=second),
+        none.pk: Standing(),
+    }
     newer = asked(one)
-    assert previews.latest([one])[one.pk] == newer
+    assert previews.standings([one])[one.pk] == Standing(under_way=newer, judged=first)
 
 
 def test_old_ones_go_but_the_latest_and_the_latest_good_one(worker, home):
