@@ -103,10 +103,11 @@ class _Reader:
 
     def name(self, key: str, default: str) -> str:
         value = self(key, default)
-        if not _NAME.fullmatch(value) or value.endswith(".live"):  # another worker's live queue
+        # So ends the name of another worker's queue.
+        if not _NAME.fullmatch(value) or value.endswith((".live", ".cancel")):
             raise ConfigError(
                 f"{PREFIX}{key}={value!r}: use 1 to 63 letters, digits, dots, dashes or "
-                "underscores, beginning with a letter or digit and not ending in .live."
+                "underscores, beginning with a letter or digit and not ending in .live or .cancel."
             )
         return value
 

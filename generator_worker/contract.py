@@ -95,6 +95,11 @@ def cancel_queue(worker: str) -> str:
     return f"worker.{worker}.cancel"
 
 
+def own_queues(worker: str) -> tuple[str, ...]:
+    """All that this worker reads, and nobody else."""
+    return live_queue(worker), worker_queue(worker), cancel_queue(worker)
+
+
 def job_folder(job_id: UUID) -> str:
     """What a job brings is delivered under this name; a batch under its bare id."""
     return f"{JOB_FOLDER}{job_id}"

@@ -24,10 +24,8 @@ from generator_worker.contract import (
     RunJob,
     State,
     UnknownContract,
-    cancel_queue,
     job_folder,
-    live_queue,
-    worker_queue,
+    own_queues,
 )
 
 OLD = {
@@ -81,7 +79,7 @@ def test_nonsense_in_a_heartbeat_is_named(field, value):
 
 
 def test_a_worker_has_queues_of_its_own():
-    assert (live_queue("painter"), worker_queue("painter"), cancel_queue("painter")) == (
+    assert own_queues("painter") == (
         "worker.painter.live",
         "worker.painter",
         "worker.painter.cancel",

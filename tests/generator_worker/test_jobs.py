@@ -103,7 +103,8 @@ def test_a_fault_of_the_model_is_told_with_its_kind(workshop, post, release, mon
 
 
 def test_a_release_that_is_faulty_here_is_tried_and_forgiven_where_it_works(workshop):
-    workshop.faulty.failed(DIGEST, "NaN", times=3)
+    for _ in range(3):
+        workshop.faulty.failed(DIGEST, "NaN")
     assert workshop.faulty.fault(DIGEST)
     assert carry_out(workshop, Cancellations(), asked())
     assert not workshop.faulty.fault(DIGEST)
