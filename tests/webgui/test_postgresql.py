@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 # What turns on files rather than rows is the same on every database.
-ROWS = "not renditions and not test_tasks"
+ROWS = "not renditions and not test_tasks and not test_shapes"
 SUITES = [
     f"tests/webgui/{name}"
     for name in ("buffer", "fleet", "registry", "api/test_tickets.py", "api/admin/test_uploads.py")
