@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 import shutil
 import sys
 from collections.abc import Callable
@@ -50,7 +49,7 @@ from webgui.registry.models import Checkpoint, Release  # noqa: E402
 from webgui.studio import deliveries, jobs  # noqa: E402
 from webgui.studio.models import Job  # noqa: E402
 
-from . import models  # noqa: E402
+from . import fleets, models  # noqa: E402
 
 HAIR = {"pink hair": "#e0628a", "black hair": "#22202a", "blond hair": "#e3b95b"}
 MOUTH = {"smiling": 0, "sad": 180}
@@ -227,50 +226,10 @@ def fleet(minutes: int = 60) -> dict[str, Any]:
     """A fleet with one of each kind, and so many minutes of history behind it."""
     pool("toon", "Toon heads")
     toon = Pool.objects.get(slug="toon")
-    digest = toon.release.digest
-    common: dict[str, Any] = {"software": "stylediffuser 0.1.0", "device": "cuda:0"}
-    gpu = common | {"gpu": "NVIDIA RTX 4090", "memory_bytes": 24 * 2**30, "loaded": [digest]}
-    disk: dict[str, Any] = {"disk_free_bytes": 210 * 2**30, "images": 48_210}
-    found = {"check": "disk", "level": "failure", "detail": "210 MiB free where 1024 are needed"}
-    fault = {"release_digest": "cd" * 32, "failures": 3, "since": timezone.now().isoformat()}
-    for name, told in {
-        "lyon-1": gpu
-        | disk
-        | {
-            "gpu_use": 0.97,
-            "gpu_memory_used_bytes": 9 * 2**30,
-            "images_per_minute": 214,
-            "state": "busy",
-            "faulty": [fault | {"reason": "its UNet has no layer mid_block.0"}],
-        },
-        "lyon-2": gpu | disk | {"images_per_minute": 96.5, "state": "drained", "outbox": 1},
-        "oslo-attic": common | {"device": "cpu", "images_per_minute": 31, "memory_bytes": 2**34},
-        "oslo-cellar": gpu | {"state": "refusing", "findings": [found]},
-    }.items():
-        roster.record(Heartbeat.model_validate({"memory_bytes": 0} | told | {"worker": name}))
-    Worker.objects.filter(name="lyon-2").update(duty="draining", duty_reason="A new driver.")
-    silent = timezone.now() - timedelta(minutes=12)
-    Worker.objects.filter(name="oslo-attic").update(last_seen=silent)
-    for fraction, note in ((0.62, "drawing 81 to 88 of 140"), (0.0, "")):
-        batch = _ordered(toon, 140)
-        told = {"worker": "lyon-1", "fraction": fraction, "note": note}
-        Batch.objects.filter(pk=batch.pk).update(**told)
-    now = timezone.now()
-    Sample.objects.bulk_create(
-        Sample(
-            slot=-n,
-            at=now - timedelta(seconds=15 * n),
-            seconds=15,
-            claims=max(0, round(6 + 5 * math.sin(n / 30))),
-            images=0 if n % 9 else 60,
-            workers=2 if n < 90 else 3,
-            pools={
-                "toon": {"available": round(300 + 200 * math.sin(n / 40)), "waiting": 0, "low": 96},
-                "pixel": {"available": round(90 + 70 * math.cos(n / 55)), "waiting": 0, "low": 48},
-            },
-        )
-        for n in range(4 * minutes)
-    )
+    fleets.workers(toon.release.digest)
+    for told in fleets.TASKS:
+        Batch.objects.filter(pk=_ordered(toon, 140).pk).update(**told)
+    fleets.history(minutes)
     alarms.check()
     return {"alarms": Alarm.objects.count()}
 
