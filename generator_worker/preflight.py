@@ -19,7 +19,7 @@ import paramiko
 
 from generator_worker import disk, memory
 from generator_worker.config import Config
-from generator_worker.contract import Finding, live_queue, worker_queue
+from generator_worker.contract import Finding, own_queues
 from generator_worker.delivery import NEW, TMP, DeliveryError, explain, session
 from generator_worker.fetching import CHECKPOINTS
 
@@ -82,8 +82,7 @@ def _broker(config: Config) -> Finding:
         with app.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, interval_start=1, timeout=10)
             client: Any = connection.default_channel
-            queues = (live_queue(config.worker_name), worker_queue(config.worker_name))
-            waiting = sum(client.client.llen(queue) for queue in queues)
+            waiting = sum(client.client.llen(queue) for queue in own_queues(config.worker_name))
     except Exception as error:  # whatever the transport raises
         return failure("broker", f"{where}: {_said(error)}", advice)
     return ok("broker", f"{where}, {waiting} messages wait")

@@ -108,7 +108,7 @@ class ChildProcess:
             log.error("A job nobody can answer: %s", error)
             return
         self._show(busy=True)
-        with self.courier.drawing():
+        with self.courier.drawing(), bound(job=job.job_id, release=job.release_digest[:12]):
             report = jobs.carry_out(self.workshop, self.cancellations, job)
         self.courier.wake()
         self.engine.trim()
