@@ -64,7 +64,7 @@ class LoadedRelease:
 
         self._stopped = pipeline.Aborted
         self.digest, self.manifest, self.device = bundle.digest, bundle.manifest, device
-        self._bundle, self._left_out = bundle, tuple(leave_out)
+        self._left_out = tuple(leave_out)
         params = bundle.manifest["params"]
         self.traits = Traits(bundle.manifest["tags"], params.get("rules", ()))
         sampling_parameters(params)
@@ -86,11 +86,6 @@ class LoadedRelease:
         adapter = [ADAPTER] if self.pipeline.adapter is not None else []
         found = [*adapter, *(lora.folder for lora in self.loras if lora.weight)]
         return [part for part in found if part not in self._left_out]
-
-    def without(self, part: str) -> LoadedRelease:
-        """This release once more in memory, but without one of its `parts`. A LoRA is fused into
-        the weights, and cannot be taken out of them again."""
-        return LoadedRelease(self._bundle, self.device, [*self._left_out, part])
 
     @cached_property
     def _safety(self) -> SafetyClassifier:
