@@ -58,7 +58,7 @@ def begun(house: House, digest: str) -> None:
 
 
 def test_a_worker_previews_a_draft_and_the_command_waits(house: House, bundle, tmp_path):
-    digest = load(house, bundle, tmp_path / "asked")
+    digest = load(house, slower(bundle, tmp_path), tmp_path / "asked")
     said = house.manage("preview_release", digest[:12])
     assert "Good. The release is previewed." in said
     assert "drawing the grid" in said

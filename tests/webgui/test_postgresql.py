@@ -18,7 +18,10 @@ ROOT = Path(__file__).resolve().parents[2]
 ROWS = "not renditions and not test_tasks and not test_shapes"
 SUITES = [
     f"tests/webgui/{name}"
-    for name in ("buffer", "fleet", "registry", "api/test_tickets.py", "api/admin/test_uploads.py")
+    for name in (
+        *("buffer", "fleet", "registry", "studio/test_jobs.py", "studio/test_previews.py"),
+        *("api/test_tickets.py", "api/admin/test_uploads.py"),
+    )
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,6 +27,7 @@ from .problems import NoSuchPreview, NotUnderWay
 SEEDS = tuple(range(1, 17))
 """The same for every release, and no tags asked for: so grids compare side by side. Releases with
 the same vocabulary draw the same traits from the same seed."""
+BEGINNING = re.compile(r"[0-9a-f]{8,64}")
 log = logging.getLogger(__name__)
 
 
@@ -62,8 +64,10 @@ def find(preview_id: UUID) -> Preview:
 
 def release_of(digest: str) -> Release:
     """The release with this digest, or the only one whose digest begins so."""
-    found = list(Release.objects.filter(digest__startswith=digest.lower())[:2])
-    if len(digest) < 8 or len(found) != 1:
+    rows = Release.objects.filter(digest__startswith=digest)
+    # What cannot be a digest is not looked for: some of it no database takes.
+    found = list(rows[:2]) if BEGINNING.fullmatch(digest) else []
+    if len(found) != 1:
         raise NoSuchRelease(
             "Give a release's digest, or enough of its beginning, 8 characters or more, to tell it "
             "from others."

@@ -76,7 +76,7 @@ def test_the_beginning_of_a_digest_will_do(client, bearer, release, worker):
     assert client.post(short, headers=bearer).json()["release"] == release.digest
 
 
-@pytest.mark.parametrize("digest", ["f" * 64, "abc", "x" * 400])
+@pytest.mark.parametrize("digest", ["f" * 64, "abc", "x" * 400, "a%00bcdefgh"])
 def test_a_release_there_is_not(client, bearer, release, digest):
     address = f"/api/v1/admin/releases/{digest}/previews/"
     problem_of(client.post(address, headers=bearer), 404, "not_found")
