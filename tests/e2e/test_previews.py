@@ -15,19 +15,6 @@ DRAFT = "cd" * 32
 
 
 @pytest.fixture
-def keeper(scene: Any, visit: Any) -> Any:
-    """Open a page as an administrator."""
-
-    def open_page(path: str = SHELF, **options: Any) -> Any:
-        session = scene.order("staff")
-        cookie = {"name": session["cookie"], "value": session["value"]}
-        cookie |= {"path": "/", "domain": "127.0.0.1"}
-        return visit(path, storage_state={"cookies": [cookie], "origins": []}, **options)
-
-    return open_page
-
-
-@pytest.fixture
 def draft(scene: Any) -> str:
     scene.order("release", title="Blond draft", digest=DRAFT)
     scene.order("beat")
@@ -58,9 +45,9 @@ def test_from_the_button_to_the_grid_without_a_reload(scene: Any, keeper: Any, d
     expect(page.get_by_text("Good preview")).to_be_visible()
     expect(page.get_by_text("15 of 16 (score 0.7 or more)")).to_be_visible()
     assert grid.locator(".faulty").count() == 1
-    shown = "e => e.complete && e.naturalWidth === 128"
-    grid.get_by_role("img").first.scroll_into_view_if_needed()
-    page.wait_for_function(f"[...document.querySelectorAll('.grid img')].every({shown})")
+    for image in grid.get_by_role("img").all():
+        image.scroll_into_view_if_needed()
+        expect(image).to_have_js_property("naturalWidth", 128)
     expect(page.get_by_text("Previewed", exact=True)).to_be_visible()
 
 
@@ -79,13 +66,14 @@ def test_grids_lie_side_by_side_and_nothing_serious_is_found(
     scene: Any, keeper: Any, draft: str, width: int, scheme: str
 ) -> None:
     options = {"width": width, "color_scheme": scheme, "bypass_csp": True}
-    page = keeper(**options)
+    page = keeper(SHELF, **options)
     for title, hair in (("Blond draft", "blond hair"), ("Bench release", "pink hair")):
         press(page, f"Preview {title}")
         expect(page.get_by_role("progressbar")).to_be_visible()
         poor = [] if title == "Blond draft" else [2, 9, 14]
         idle = [{"part": "adapter", "kind": "adapter", "largest": 0, "mean": 0}] if poor else None
         scene.order("preview_done", hair=hair, poor=poor, **({"parts": idle} if idle else {}))
+        expect(page.get_by_role("progressbar")).to_have_count(0)  # the page fetched itself anew
         page.goto(SHELF)
     grids = page.locator(".grid")
     expect(grids).to_have_count(2)
