@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.bench import table
 from tests.bench.rows import Row, Size
 
-BENCHES = ("shipping", "ingest", "claims", "images", "peer", "million")
+BENCHES = ("day", "shipping", "ingest", "claims", "images", "peer", "million", "memory")
 """Modules beside this one with `run(folder, size) -> list[Row]`, the quickest first."""
 
 
