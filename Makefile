@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 
-.PHONY: setup setup-dev demo test lint format bench-models clean
+.PHONY: setup setup-dev demo test lint format bench bench-models clean
 
 setup: $(VENV)/.demo
 setup-dev: $(VENV)/.dev
@@ -47,6 +47,10 @@ lint: setup-dev
 format: setup-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Needs Debian's nginx, openssh-server, gettext-base, nodejs and npm. BENCH=claims measures one.
+bench: setup-dev
+	$(BIN)/python -W ignore -m tests.bench $(BENCH) --out docs/benchmarks.md
 
 bench-models: setup-dev
 	$(BIN)/python -m models_core bench

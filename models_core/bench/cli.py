@@ -15,12 +15,12 @@ SECTIONS = {
 
 def register(subparsers: Any) -> None:
     parser = subparsers.add_parser(
-        "bench", help="measure speed and memory, and write docs/benchmarks.md"
+        "bench", help="measure speed and memory, and write docs/benchmarks-models.md"
     )
     parser.add_argument(
         "sections", nargs="*", metavar="SECTION", help=f"default: all ({', '.join(SECTIONS)})"
     )
-    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks.md"))
+    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks-models.md"))
     parser.add_argument("--repeats", type=int, default=5, help="the median is reported")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each measurement")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""The table of what was measured: `benchmarks.json`, and `benchmarks.md` made from it.
+"""The table of what was measured: `benchmarks-models.json`, and `benchmarks-models.md` made from it.
 
 A run replaces the cases that it measured and keeps all others, so parts may be measured apart.
 """
@@ -17,7 +17,7 @@ from typing import Any
 from models_core.bench.cases import Case, Row
 
 HEAD = """\
-# Benchmarks
+# Benchmarks of the models
 
 Written by `make bench-models` (`python -m models_core bench`); {json} holds every single
 measurement. Variants of a case were measured by turns, each in a process of its own; figures are

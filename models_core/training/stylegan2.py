@@ -95,7 +95,7 @@ class StyleGAN2Training:
         self.synthesis, self.judge = self.G.synthesis, self.D
 
     def _placed(self, network: nn.Module) -> Any:
-        # channels_last: as fast or faster in every measured training (docs/benchmarks.md).
+        # channels_last: as fast or faster in every measured training (docs/benchmarks-models.md).
         return network.to(self.run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _optimizer(self, net: nn.Module, interval: int) -> torch.optim.Adam:

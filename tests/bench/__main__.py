@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
         print(table.as_text(found), flush=True)
         if args.out:
-            table.write(args.out, name, found, time.monotonic() - began)
+            table.write(args.out, BENCHES, name, found, time.monotonic() - began)
     broken = [row.name for row in rows if not row.holds]
     for row in broken:
         print(f"Bar broken: {row}", file=sys.stderr)

@@ -103,7 +103,9 @@ class Day:
             getattr(self, f"_{kind}")(now, index, life, images)
         return self.seen
 
-    def _at(self, when: float, kind: str, index: int = -1, life: int = 0, images: float = 0) -> None:
+    def _at(
+        self, when: float, kind: str, index: int = -1, life: int = 0, images: float = 0
+    ) -> None:
         self.number += 1
         heapq.heappush(self.events, (when, self.number, kind, index, life, images))
 

@@ -98,7 +98,9 @@ def front(folder: Path, web: Web) -> Iterator[tuple[int, int]]:
     text = (DEPLOY / "nginx" / "start.sh").read_text()
     text = text.replace('$(dirname "$(readlink -f "$0")")', f'"{DEPLOY / "nginx"}"')
     plain = STATIC.format(port=static, folder=media)
-    extra.write_text(text.replace("exec nginx", f"cat >>\"$RUN/server.conf\" <<'END'\n{plain}END\nexec nginx"))
+    extra.write_text(
+        text.replace("exec nginx", f"cat >>\"$RUN/server.conf\" <<'END'\n{plain}END\nexec nginx")
+    )
     with running(["sh", extra], env, folder / "log", lambda: listens(port) and listens(static)):
         yield port, static
 

@@ -20,7 +20,7 @@ WISHES: dict[str, list[str]] = {
 
 
 def run(folder: Path, size: Size) -> list[Row]:
-    large, small = size(1_000_000, 3000), size(1000, 300)
+    large, small = size(1_000_000, 3000), size(1000, 1000)
     times, repeats = size(200, 5), size(7, 2)
     with ExitStack() as stack:
         database = stack.enter_context(postgresql(folder / "postgresql"))
@@ -63,5 +63,5 @@ def _create(server: str, name: str) -> str:
 
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    head, _, tail = server.rpartition("/postgres")
-    return f"{head}/{name}{tail}"
+    # By text: urlunsplit leaves out the empty host of an address that is a socket's.
+    return server.replace("/postgres?", f"/{name}?", 1)

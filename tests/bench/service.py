@@ -13,6 +13,7 @@ import psutil
 from tests.bench.processes import ROOT, manage
 from tests.deploy.processes import clean_env, free_port, listens, running
 
+
 @contextlib.contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
     """A server with a cluster of its own and its defaults; the address of its first database."""
@@ -39,7 +40,9 @@ def valkey(folder: Path) -> Iterator[str]:
         yield f"redis://127.0.0.1:{port}/0"
 
 
-def environment(home: Path, database: str, broker: str = "memory://", **more: str) -> dict[str, str]:
+def environment(
+    home: Path, database: str, broker: str = "memory://", **more: str
+) -> dict[str, str]:
     """The server's settings; nothing of the caller's own."""
     settings = {
         "HOME": str(home),

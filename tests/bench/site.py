@@ -7,7 +7,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from webgui.config.urls import handler404, handler500, urlpatterns as shipped
+from webgui.config.urls import handler404, handler500
+from webgui.config.urls import urlpatterns as shipped
 
 __all__ = ["handler404", "handler500", "urlpatterns"]
 

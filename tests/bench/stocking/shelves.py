@@ -66,7 +66,7 @@ def stock(pool: Pool, count: int) -> None:
 
 
 def _looks(release: Release, count: int) -> list[list[str]]:
-    chance = random.Random(0)  # noqa: S311 (the same rows each time)
+    chance = random.Random(0)
     groups = [(list(tags), list(tags.values())) for tags in release.tag_groups.values()]
     return [[chance.choices(tags, shares)[0] for tags, shares in groups] for _ in range(count)]
 

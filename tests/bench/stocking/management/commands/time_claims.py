@@ -35,7 +35,7 @@ def _time_one(tags: tuple[str, ...]) -> float:
     began = time.perf_counter()
     answer = claim("toon", tags, client="address:127.0.0.1")
     took = time.perf_counter() - began
-    assert answer.avatar is not None, f"no avatar with {tags}"  # noqa: S101
+    assert answer.avatar is not None, f"no avatar with {tags}"
     _put_back(answer.avatar)
     return took
 
