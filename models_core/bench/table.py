@@ -1,4 +1,4 @@
-"""The table of what was measured: `benchmarks-models.json`, and `benchmarks-models.md` made from it.
+"""The table of what was measured: `benchmarks-models.json`, and the page made from it.
 
 A run replaces the cases that it measured and keeps all others, so parts may be measured apart.
 """

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
@@ -53,7 +52,7 @@ def _megabytes(load: Load) -> float:
     return load.bytes / load.seconds / 1e6
 
 
-def looking(paths: list[str]):
+def looking(paths: list[str]) -> Callable[[], Visit]:
     """Visits to one of these pictures each, at random."""
     chance = random.Random(0)
 
@@ -110,4 +109,3 @@ def _open_up(home: Path) -> None:
     for path in (home / "home", *(home / "home").rglob("*")):
         if path.name != "secret_key":
             path.chmod(0o755 if path.is_dir() else 0o644)
-    os.chmod(home, 0o755)
