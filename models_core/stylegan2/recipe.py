@@ -39,6 +39,7 @@ class Training(Table):
     batch: int = Field(ge=1)
     kimg: float = Field(gt=0)
     lr: float = Field(default=2.5e-3, gt=0)
+    d_lr: float | None = Field(default=None, gt=0)
     beta1: float = Field(default=0.0, ge=0, lt=1)
     beta2: float = Field(default=0.99, ge=0, lt=1)
     r1_gamma: float | None = Field(default=None, ge=0)

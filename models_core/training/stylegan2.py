@@ -70,6 +70,7 @@ class StyleGAN2Training:
         self.run, self.recipe = run, Recipe.check(run.recipe)
         self.cfg = self.recipe.training.model_dump()
         self.n: int = self.cfg["batch"]  # images a step in this process
+        self.warmup = math.ceil(self.cfg["warmup_kimg"] * 1000 / run.batch)  # steps
         self.train_set = Crops(dataset, self.recipe, run.device)
         self.held_out = Crops(validation, self.recipe, run.device) if validation else None
         net, c_dim = self.recipe.network.model_dump(), self.train_set.labels.shape[1]
@@ -83,8 +84,9 @@ class StyleGAN2Training:
             start_generator(self.G, self.tags, Path(self.recipe.init))
             start_discriminator(self.D, Path(self.recipe.init))
         self.G_ema = copy.deepcopy(self.G).eval().requires_grad_(False)
-        self.G_opt = self._optimizer(self.G, self.cfg["pl_interval"])
-        self.D_opt = self._optimizer(self.D, self.cfg["r1_interval"])
+        lr, d_lr = self.cfg["lr"], self.cfg["d_lr"] or self.cfg["lr"]
+        self.G_opt = self._optimizer(self.G, lr, self.cfg["pl_interval"])
+        self.D_opt = self._optimizer(self.D, d_lr, self.cfg["r1_interval"])
         self.augment, self.strength = augmentation(self.recipe.augmentation)
         self.step = 0
         self.pl_mean = torch.zeros([], device=run.device)
@@ -98,11 +100,11 @@ class StyleGAN2Training:
         # channels_last: as fast or faster in every measured training (docs/benchmarks-models.md).
         return network.to(self.run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def _optimizer(self, net: nn.Module, interval: int) -> torch.optim.Adam:
+    def _optimizer(self, net: nn.Module, lr: float, interval: int) -> torch.optim.Adam:
         """Adam, corrected for the extra step every `interval` (Karras 2020a, App. B)."""
         c = interval / (interval + 1) if interval else 1.0
         betas = (self.cfg["beta1"] ** c, self.cfg["beta2"] ** c)
-        return torch.optim.Adam(net.parameters(), lr=self.cfg["lr"] * c, betas=betas, eps=1e-8)
+        return torch.optim.Adam(net.parameters(), lr=lr * c, betas=betas, eps=1e-8)
 
     def state(self) -> dict[str, Any]:
         names = ("G", "D", "G_ema", "G_opt", "D_opt", "strength")
@@ -111,8 +113,12 @@ class StyleGAN2Training:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.step, self.pl_mean = state["step"], state["pl_mean"].to(self.run.device)
-        for name in ("G", "D", "G_ema", "G_opt", "D_opt"):
+        for name in ("G", "D", "G_ema"):
             getattr(self, name).load_state_dict(state[name])
+        for optimizer, name in ((self.G_opt, "G_opt"), (self.D_opt, "D_opt")):
+            lr = optimizer.param_groups[0]["lr"]  # the recipe's, which may have been edited
+            optimizer.load_state_dict(state[name])
+            optimizer.param_groups[0]["lr"] = lr
         if "strength" in state:  # runs begun before there was augmentation have none
             p = self.strength.p
             self.strength.load_state_dict(state["strength"])
@@ -123,12 +129,16 @@ class StyleGAN2Training:
         """One step of D, one of G, and the lazy penalties that are due."""
         order = seed_step(self.cfg["seed"], self.step)
         real, real_c = self.train_set.batch(self.n, order)
+        asked, fake_c = self.train_set.batch(self.n, order)
         out = {"lr": self.cfg["lr"]}
-        if self.step * self.run.batch < self.cfg["warmup_kimg"] * 1000:
-            out |= self._warm_up(real, real_c)
+        out |= self._step_discriminator(real, real_c, fake_c, order)
+        if self.step < self.warmup:
+            out |= self._warm_up(asked, fake_c)
+            if self.step + 1 == self.warmup:
+                # Regression's gradients ended small: moments that expect such would blow up
+                # the first steps of the game.
+                self.G_opt.state.clear()
         else:
-            asked, fake_c = self.train_set.batch(self.n, order)
-            out |= self._step_discriminator(real, real_c, fake_c, order)
             out |= self._step_generator(fake_c, asked)
         self._finish_step()
         return out
@@ -164,6 +174,8 @@ class StyleGAN2Training:
             penalty = r1_penalty(self._logits(self.D, leaf, real_c), leaf)
             self._apply(self.D_opt, penalty * self.recipe.r1_gamma * interval)
             out["r1"] = penalty.item()
+        if self.step < self.warmup:  # blurred drawings are told apart without any overfitting
+            return out
         return out | self._steer(real_logits, fake_logits, order)
 
     @torch.no_grad()
@@ -211,11 +223,12 @@ class StyleGAN2Training:
         return out
 
     def _warm_up(self, real: Tensor, c: Tensor) -> dict[str, float]:
-        """A step without D: G(z, c) regresses to the drawing that has the label c.
+        """G(z, c) regresses to the drawing that has the label c, while D learns to tell them apart.
 
         Only of use where the label says nearly everything about the picture, as drawn art's does;
         see docs/decisions/0005-warm-up.md.
         """
+        self.G.requires_grad_(True)
         with self._autocast():
             ws = self.G.mapping(self._latents(len(c)), c, update_average=True)
             fake = self.synthesis(ws).float()
@@ -227,7 +240,7 @@ class StyleGAN2Training:
         """Apply with momentum and a falling rate, which regression wants and the game does not."""
         (group,) = self.G_opt.param_groups
         kept = {"lr": group["lr"], "betas": group["betas"]}
-        done = self.step * self.run.batch / (self.cfg["warmup_kimg"] * 1000)
+        done = self.step / self.warmup
         group["lr"] *= 0.1 + 0.9 * math.cos(done * math.pi / 2)
         group["betas"] = (0.9, group["betas"][1])
         self._apply(self.G_opt, loss)
