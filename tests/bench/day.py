@@ -36,8 +36,8 @@ class Plan:
     ingest_rate: float = 240.0
     """Images a second of all ingest processes together."""
     tick: float = 2.0
-    low: int = 1_000_000
-    high: int = 1_500_000
+    low: int = 400_000
+    high: int = 600_000
     between_failures: float = 6 * 3600
     """Seconds that a worker works, on average, until it fails with all it has in hand."""
     away: float = 1800.0
