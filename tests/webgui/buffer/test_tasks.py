@@ -85,7 +85,14 @@ def test_the_clocks_tasks_run_on_an_empty_server(db: None, home: object) -> None
 def test_what_takes_long_keeps_nothing_waiting_that_must_be_quick() -> None:
     clock = app.conf.beat_schedule.values()
     long = {entry["task"] for entry in clock if entry["options"]["queue"] == contract.INGEST_QUEUE}
-    assert long == {"buffer.sweep_inbox", "buffer.prune", "registry.tidy_uploads"}
+    assert long == {
+        "buffer.prune",
+        "buffer.sweep_inbox",
+        "fleet.notify",
+        "registry.tidy_uploads",
+        "studio.forget",
+        "studio.sweep_inbox",
+    }
     assert {entry["options"]["queue"] for entry in clock} == {"server", "ingest"}
     # A worker started without -Q takes in deliveries too.
     assert {queue.name for queue in app.conf.task_queues} == {"server", "ingest"}
