@@ -84,5 +84,9 @@ def _count(cache: BaseCache, name: str) -> tuple[int, int]:
     now = time.time()
     opened = cache.get_or_set(name, now, timeout=WINDOW) or now
     counter = f"{name}:{opened:.6f}"
-    cache.add(counter, 0, timeout=2 * WINDOW)
-    return cache.incr(counter), max(1, math.ceil(opened + WINDOW - now))
+    try:
+        used = cache.incr(counter)
+    except ValueError:  # a window's first; for all others one way to the cache is saved
+        cache.add(counter, 0, timeout=2 * WINDOW)
+        used = cache.incr(counter)
+    return used, max(1, math.ceil(opened + WINDOW - now))

@@ -78,7 +78,7 @@ def claim(
 ) -> Claim:
     """One random available avatar of the pool having all `tags`, or a ticket for one."""
     if idempotency_key is None:
-        source = find_pool(pool)
+        source = find_pool(pool, with_tags=bool(tags))
         wanted = check_tags(source, tags)
         with transaction.atomic():
             return _claim(source, wanted, client)
@@ -97,8 +97,12 @@ def avatars_of(client: str, limit: int = 60) -> QuerySet[Avatar]:
     return mine.select_related("pool", "release").order_by("-claimed_at")[:limit]
 
 
-def find_pool(slug: str | None) -> Pool:
+def find_pool(slug: str | None, with_tags: bool = True) -> Pool:
+    """`with_tags=False` leaves the release's manifest in the database until it is asked for: it is
+    most of the row, and a claim without tags has no use for it."""
     pools = Pool.objects.select_related("release").order_by("pk")
+    if not with_tags:
+        pools = pools.defer("release__manifest")
     found = pools.first() if slug is None else pools.filter(slug=slug).first()
     if found is not None:
         return found
@@ -122,6 +126,8 @@ def accepted_values(data: object) -> dict[str, list[str]]:
 
 def check_tags(pool: Pool, tags: Sequence[str]) -> tuple[str, ...]:
     """The tags sorted and without doubles, each one known and at most one of a group."""
+    if not tags:
+        return ()
     groups = pool.release.tags
     wanted = tuple(sorted(set(tags)))
     by_group: dict[str, str] = {}
@@ -230,7 +236,7 @@ def _claim_once(slug: str | None, tags: Sequence[str], client: str, key: str) ->
     for _ in range(TRIES):
         if (known := _recall(key, client, body)) is not None:
             return known
-        pool = find_pool(slug)
+        pool = find_pool(slug, with_tags=bool(tags))
         wanted = check_tags(pool, tags)
         try:
             with transaction.atomic():
