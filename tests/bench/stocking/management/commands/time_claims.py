@@ -62,7 +62,7 @@ def _scans(tags: tuple[str, ...]) -> list[str]:
         _time_one(tags)
     found = []
     for sql, params in asked:
-        if sql.lstrip().startswith(("SELECT", "UPDATE", "DELETE", "WITH")) and "buffer_avatar" in sql:
+        if sql.split()[0] in ("SELECT", "UPDATE", "DELETE", "WITH") and "buffer_avatar" in sql:
             with connection.cursor() as cursor:
                 cursor.execute(f"EXPLAIN {sql}", params)
                 plan = [line for (line,) in cursor.fetchall()]
