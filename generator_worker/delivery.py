@@ -60,9 +60,15 @@ def _ship(sftp: paramiko.SFTPClient, draft: str, name: str, folder: Path) -> boo
         return False
     files = sorted(path for path in folder.iterdir() if path.name != MANIFEST_NAME)
     _empty(sftp, tmp)
-    for path in [*files, folder / MANIFEST_NAME]:
-        # confirm: without it a full disk on the server looks like success.
-        sftp.put(str(path), f"{tmp}/{path.name}", confirm=True)
+    try:
+        for path in [*files, folder / MANIFEST_NAME]:
+            # confirm: without it a full disk on the server looks like success.
+            sftp.put(str(path), f"{tmp}/{path.name}", confirm=True)
+    except FileNotFoundError:
+        if not folder.is_dir():  # the receipt came while we were at it: leave no draft behind
+            _empty(sftp, tmp)
+            sftp.rmdir(tmp)
+        raise
     try:
         sftp.posix_rename(tmp, new)
     except OSError:

@@ -43,9 +43,10 @@ def available() -> int:
 
 def is_gpu(device: str | None) -> bool:
     """Whether models go to a GPU; only where torch is imported."""
-    torch = sys.modules.get("torch")
-    if torch is None or (device and not device.startswith("cuda")):
+    if "torch" not in sys.modules or (device and not device.startswith("cuda")):
         return False
+    import torch  # which waits for another thread that is halfway through importing it
+
     return bool(torch.cuda.is_available())
 
 

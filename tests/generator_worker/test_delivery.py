@@ -79,6 +79,18 @@ def test_a_batch_settled_meanwhile_is_no_error(connected, outbox, spooled):
     assert deliver(connected, batch_id, outbox.folder(batch_id)) is False
 
 
+def test_a_receipt_halfway_through_leaves_no_draft(connected, sftp, outbox, spooled, monkeypatch):
+    batch_id, put = spooled(), paramiko.SFTPClient.put
+
+    def receipted(self, local, remote, **options):
+        put(self, local, remote, **options)
+        outbox.settle(batch_id)
+
+    monkeypatch.setattr(paramiko.SFTPClient, "put", receipted)
+    assert deliver(connected, batch_id, outbox.folder(batch_id)) is False
+    assert names(sftp.root / "inbox" / "tmp") == names(sftp.root / "inbox" / "new") == set()
+
+
 def test_refuses_a_server_that_shows_another_host_key(connected, sftp, outbox, spooled, tmp_path):
     other = paramiko.Ed25519Key.from_private_key_file(str(sftp.keys.worker_key))
     wrong = replace(connected, sftp_host_key=f"ssh-ed25519 {other.get_base64()}")
