@@ -8,10 +8,11 @@ from django.contrib import admin
 from django.db.models import QuerySet
 
 from webgui.accounts import audit
+from webgui.registry.models import Release
 
 from .levels import level
 from .models import Avatar, Batch, Pool, Ticket
-from .provision import save_pool
+from .provision import EDITED, create_pool, edit_pool
 
 
 class ReadOnly(admin.ModelAdmin):
@@ -33,14 +34,29 @@ class PoolAdmin(admin.ModelAdmin):
         "name", "slug", "release", "available", "low_watermark", "high_watermark", "batch_size",
         "paused", "trouble",
     ]  # fmt: skip
-    readonly_fields = ["filling", "trouble", "failures", "backoff_until", "created_at"]
+    fields = ["name", "slug", "release", *EDITED[1:]]
     prepopulated_fields = {"slug": ["name"]}
 
+    def get_readonly_fields(self, request: Any, obj: Pool | None = None) -> list[str]:
+        # Another release is a matter of what becomes of the images in the buffer: /manage/pools/.
+        return ["slug", "release"] if obj else []
+
+    def get_prepopulated_fields(self, request: Any, obj: Pool | None = None) -> Any:
+        return {} if obj else self.prepopulated_fields
+
+    def formfield_for_foreignkey(self, db_field: Any, request: Any, **options: Any) -> Any:
+        if db_field.name == "release":
+            options["queryset"] = Release.objects.exclude(state=Release.State.DRAFT)
+        return super().formfield_for_foreignkey(db_field, request, **options)
+
     def save_model(self, request: Any, obj: Pool, form: Any, change: bool) -> None:
-        before = Pool.objects.select_related("release").get(pk=obj.pk).release if change else None
-        save_pool(obj, before)
-        changes = {name: str(form.cleaned_data.get(name)) for name in form.changed_data}
-        audit.record(request.user, "pool.edited" if change else "pool.created", obj, **changes)
+        values = form.cleaned_data
+        given = {name: values[name] for name in EDITED if name in values}
+        if change:
+            edit_pool(obj, request.user, **given)
+        else:
+            made = create_pool(values["slug"], values["release"], request.user, **given)
+            obj.pk = made.pk
 
     def delete_model(self, request: Any, obj: Pool) -> None:
         audit.record(request.user, "pool.deleted", obj)

@@ -34,7 +34,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from . import tickets
-from .models import Avatar, AvatarTag, ClaimKey, Pool, Ticket, random_key
+from .models import KEY_SPACE, Avatar, AvatarTag, ClaimKey, Pool, Ticket, random_key
 from .problems import (
     BadIdempotencyKey,
     ConflictingTags,
@@ -199,7 +199,7 @@ def take_at_once(pool: Pool, client: str) -> Avatar | None:
     The row is picked, locked and changed together, so it changes on the condition that it was
     available, and whether it did is what comes back.
     """
-    if not connection.features.has_select_for_update_skip_locked:
+    if pool.old_first or not connection.features.has_select_for_update_skip_locked:
         return None
     names = {"pool": pool.pk, "key": random_key(), "client": client, "now": timezone.now()}
     for avatar in Avatar.objects.raw(TAKE_AT_ONCE, names):
@@ -219,11 +219,16 @@ def _pick(pool: Pool, tags: Sequence[str]) -> Avatar | None:
     """A random available avatar.
 
     The keys lie at random on a ring: the first one at or after a random place is the pick, found
-    by an index in one step however full the buffer is.
+    by an index in one step however full the buffer is. Old stock to be used up first lies in a
+    lane below the ring, and is looked for only while there may be some.
     """
     start = random_key()
     offers = offers_with(pool, tags) if tags else offers_of(pool)
-    for part in (offers.filter(key__gte=start), offers.filter(key__lt=start)):
+    parts = [offers.filter(key__gte=start), offers.filter(key__lt=start)]
+    if pool.old_first:
+        lane = start - KEY_SPACE
+        parts = [offers.filter(key__gte=lane, key__lt=0), offers.filter(key__lt=lane), *parts]
+    for part in parts:
         if (found := part.order_by("key").first()) is not None:
             return found.avatar if isinstance(found, AvatarTag) else found
     return None

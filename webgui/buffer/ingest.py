@@ -22,8 +22,8 @@ from generator_worker.contract import JOB_FOLDER, Manifest
 from webgui.fleet import duty
 from webgui.fleet.hearsay import clean
 
-from . import inbox, likeness, orders, replenish, tickets
-from .models import Avatar, AvatarTag, Batch, Pool
+from . import canary, inbox, likeness, orders, replenish, stock, tickets
+from .models import Avatar, Batch, Pool
 from .pictures import Picture, Staging, reencode
 
 # Heartbeats and progress wait behind a sweep; what is left, the next one takes.
@@ -167,22 +167,21 @@ def _write_rows(batch: Batch, pictures: list[Picture]) -> None:
     )
     if not changed:
         return  # another process was quicker; its rows are these rows
-    Avatar.objects.bulk_create(avatars, batch_size=200)
-    AvatarTag.objects.bulk_create(
-        [
-            AvatarTag(avatar=avatar, pool_id=batch.pool_id, tag=tag, key=avatar.key)
-            for avatar in avatars
-            for tag in avatar.tags
-        ],
-        batch_size=200,
-    )
+    stock.shelve(pool, avatars, _fate(batch))
     duty.note_success(batch.worker)
     likeness.remember(pool, avatars)
     tickets.serve(pool)
-    if avatars:
+    if not avatars and not batch.params:
+        replenish.blame(batch, f"Batch {batch.pk} brought no new image.")
+    elif avatars and batch.release_id == pool.release_id:
         replenish.clear_trouble(pool)
-    elif not batch.params:
-        replenish.note_trouble(pool, f"Batch {batch.pk} brought no new image.")
+    elif avatars and batch.release_id == pool.canary_id:
+        canary.clear_failures(pool)
+
+
+def _fate(batch: Batch) -> str:
+    """As it is now that the pool is locked: its administrators may have decided meanwhile."""
+    return Batch.objects.values_list("old_stock", flat=True).get(pk=batch.pk)
 
 
 def _unseen(pool: Pool, batch: Batch, pictures: list[Picture]) -> list[Picture]:
@@ -233,7 +232,7 @@ def _quarantine(batch_id: UUID, worker: str, reason: str) -> Outcome:
         )
         if changed:
             note = f"Batch {batch_id} quarantined: {reason}"
-            replenish.note_trouble(batch.pool, note, forgiven=1)
+            replenish.blame(batch, note, forgiven=1)
             duty.note_fault(worker, note)
     inbox.quarantine(str(batch_id), reason)
     _answer(batch_id, worker)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import QuerySet, Sum
+from django.db.models import Q, QuerySet, Sum
 
 from . import tickets
-from .models import KEY_SPACE, Avatar, Batch, Pool
+from .models import KEY_SPACE, Avatar, Batch, OldStock, Pool
 from .yields import share_kept
 
 COUNTED = 10_000
@@ -29,25 +29,34 @@ class Level:
 
 
 def level(pool: Pool) -> Level:
-    batches = Batch.objects.filter(pool=pool, state__in=Batch.UNDER_WAY)
-    under_way = batches.aggregate(sum=Sum("count"))["sum"] or 0
+    discarded = Q(old_stock=OldStock.DISCARD)
+    under_way = Batch.objects.filter(pool=pool, state__in=Batch.UNDER_WAY).order_by()
+    by_release = under_way.values_list("release").annotate(
+        all=Sum("count"), wanted=Sum("count", filter=~discarded, default=0)
+    )
+    counted = list(by_release)
     return Level(
         available=available(pool),
-        under_way=under_way,
-        coming=round(under_way * share_kept(pool.release_id)) if under_way else 0,
+        under_way=sum(count for _, count, _ in counted),
+        coming=round(sum(wanted * share_kept(release) for release, _, wanted in counted if wanted)),
         waiting=tickets.waiting(pool).count(),
     )
 
 
 def available(pool: Pool) -> int:
-    keys = _keys(pool)
+    return sum(_count(pool, lane) for lane in ((-KEY_SPACE, 0) if pool.old_first else (0,)))
+
+
+def _count(pool: Pool, lane: int) -> int:
+    keys = _keys(pool, lane)
     last = keys[COUNTED - 1 : COUNTED].first()
     if last is None:
         return keys.count()
-    # The keys lie at random on their ring, so where the last one counted lies says how dense.
-    return round(COUNTED * KEY_SPACE / max(last, 1))
+    # The keys lie at random in their lane, so where the last one counted lies says how dense.
+    return round(COUNTED * KEY_SPACE / max(last - lane, 1))
 
 
-def _keys(pool: Pool) -> QuerySet[Avatar, int]:
+def _keys(pool: Pool, lane: int = 0) -> QuerySet[Avatar, int]:
     offers = Avatar.objects.filter(pool=pool, state=Avatar.State.AVAILABLE)
-    return offers.order_by("key").values_list("key", flat=True)
+    inside = offers.filter(key__gte=lane, key__lt=lane + KEY_SPACE)
+    return inside.order_by("key").values_list("key", flat=True)

@@ -16,16 +16,46 @@ KEY_SPACE = 2**62
 
 
 def random_key() -> int:
-    """A place on the ring from which claims pick: `key >= random_key()`, first one wins."""
+    """A place on the ring from which claims pick: `key >= random_key()`, first one wins.
+
+    Images to be handed out before all others lie in the first lane: as on the ring, but
+    KEY_SPACE lower.
+    """
     return secrets.randbelow(KEY_SPACE)
 
 
+class OldStock(models.TextChoices):
+    """What becomes of the images of a release that a pool generates with no longer: of those in
+    the buffer, and of those that orders under way will still bring."""
+
+    KEEP = "keep", "Hand them out first"
+    MIX = "mix", "Hand out old and new at random"
+    DISCARD = "discard", "Hand out none of them any more"
+
+
 class Pool(models.Model):
-    """A named public supply of avatars in one style, kept between two watermarks."""
+    """A named public supply of avatars in one style, kept between two watermarks.
+
+    What it generates with changes in `activation` and `canary` alone; each change is one
+    transaction that `version` tells from every other.
+    """
 
     name = models.CharField(max_length=100)
     slug = models.SlugField(unique=True)
     release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="pools")
+    # Tried beside `release` by a share of the orders, in percent. `canary_due` is what the orders
+    # so far have added up to: at 100 the next one is the canary's.
+    canary = models.ForeignKey(
+        Release, on_delete=models.PROTECT, null=True, blank=True, related_name="canary_of"
+    )
+    canary_share = models.PositiveSmallIntegerField(default=10)
+    canary_due = models.PositiveSmallIntegerField(default=0)
+    canary_failures = models.PositiveSmallIntegerField(default=0)  # in a row
+    canary_trouble = models.TextField(blank=True)
+    # Of two administrators who decide from what the pool was at one version, one wins.
+    version = models.PositiveIntegerField(default=0)
+    # There may be images in the first lane, which claims have to look at before the ring.
+    old_first = models.BooleanField(default=False)
     low_watermark = models.PositiveIntegerField(default=24)
     high_watermark = models.PositiveIntegerField(default=64)
     # The most of one order; how many it really is goes by the speed of the worker that gets it.
@@ -44,10 +74,15 @@ class Pool(models.Model):
         ordering = ["pk"]
         constraints = [
             models.CheckConstraint(
-                condition=Q(low_watermark__lte=F("high_watermark")), name="pool_low_lte_high"
+                condition=Q(low_watermark__lte=F("high_watermark")),
+                name="pool_low_lte_high",
+                violation_error_message="The low watermark must not be above the high one.",
             ),
             models.CheckConstraint(
                 condition=Q(batch_size__gte=1, batch_size__lte=MAX_BATCH), name="pool_batch_size"
+            ),
+            models.CheckConstraint(
+                condition=Q(canary_share__gte=1, canary_share__lte=99), name="pool_canary_share"
             ),
         ]
 
@@ -63,6 +98,27 @@ class Pool(models.Model):
         if self.backoff_until is None:
             return 0.0
         return max(0.0, (self.backoff_until - timezone.now()).total_seconds())
+
+
+class Activation(models.Model):
+    """A release that a pool was given in place of another. Rolling back undoes the latest that
+    stands.
+
+    standing ──> undone
+    """
+
+    pool = models.ForeignKey(Pool, on_delete=models.CASCADE, related_name="activations")
+    release = models.ForeignKey(Release, on_delete=models.CASCADE, related_name="+")
+    before = models.ForeignKey(Release, on_delete=models.CASCADE, related_name="+")
+    old_stock = models.CharField(max_length=7, choices=OldStock)
+    at = models.DateTimeField(default=timezone.now)
+    undone_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.pool}: {self.release} after {self.before}"
 
 
 class Batch(models.Model):
@@ -93,6 +149,7 @@ class Batch(models.Model):
     MAX_ATTEMPTS = 3
     UNDER_WAY = (State.ORDERED, State.DELIVERED)
     SETTLED = (State.INGESTED, State.QUARANTINED)
+    ENDED = (*SETTLED, State.FAILED)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     pool = models.ForeignKey(Pool, on_delete=models.CASCADE, related_name="batches")
@@ -113,6 +170,8 @@ class Batch(models.Model):
     # Of `drawn` images, curation and ingest kept so many; both 0 until that is known.
     drawn = models.PositiveIntegerField(default=0)
     ingested_count = models.PositiveIntegerField(default=0)
+    # For an order that is under way while its pool turns to another release; else empty.
+    old_stock = models.CharField(max_length=7, choices=OldStock, blank=True)
     reason = models.TextField(blank=True)
 
     class Meta:
@@ -140,7 +199,12 @@ class Avatar(models.Model):
     """One image. Its file lies in content-addressed storage under `digest`.
 
     available ──> claimed
-        └───────> retired
+        │  ^
+        v  └────┐
+      retired ──┴──> gone   (pruned, with its file)
+
+    Retired: its release was discarded. Available again: the pool has returned to that release.
+    An order of a discarded release that was under way brings its images in as retired.
     """
 
     class State(models.TextChoices):
@@ -165,6 +229,7 @@ class Avatar(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     claimed_by = models.CharField(max_length=100, blank=True)
     claimed_at = models.DateTimeField(null=True, blank=True)
+    retired_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         indexes = [

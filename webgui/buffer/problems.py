@@ -83,6 +83,47 @@ class BadFormat(Problem):
     title = "The format is not offered"
 
 
+class NoSuchPool(Problem):
+    status = 404
+    code = "not_found"
+    title = "There is no such pool"
+
+
+class NotPreviewed(Problem):
+    status = 409
+    code = "not_previewed"
+    title = "The release has no good preview"
+
+
+class InUse(Problem):
+    status = 409
+    code = "in_use"
+    title = "The pool uses this release already"
+
+
+class ChangedMeanwhile(Problem):
+    status = 409
+    code = "changed_meanwhile"
+    title = "Somebody else changed the pool meanwhile"
+
+
+class NothingToRollBack(Problem):
+    status = 409
+    code = "nothing_to_roll_back"
+    title = "The pool has no release to go back to"
+
+
+class NoCanary(Problem):
+    status = 409
+    code = "no_canary"
+    title = "The pool tries no canary"
+
+
+class BadPool(Problem):
+    code = "bad_pool"
+    title = "The pool cannot be like this"
+
+
 class NotFound(Problem):
     status = 404
     code = "not_found"

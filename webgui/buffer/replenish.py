@@ -21,7 +21,7 @@ from webgui.fleet.hearsay import clean
 from webgui.fleet.models import Worker
 from webgui.registry.models import Release
 
-from . import inbox, orders, tickets
+from . import canary, inbox, orders, tickets
 from .levels import Level, level
 from .models import Batch, Pool
 from .progress import patience
@@ -73,7 +73,7 @@ def _order_in_turn() -> list[Batch]:
 def _pools_to_serve() -> QuerySet[Pool]:
     now = timezone.now()
     return (
-        Pool.objects.select_related("release")
+        Pool.objects.select_related("release", "canary")
         .filter(Q(backoff_until=None) | Q(backoff_until__lte=now), paused=False)
         .exclude(release__state=Release.State.RETIRED)
     )
@@ -153,11 +153,15 @@ def _wish_for_tickets(pool: Pool, last: Batch | None) -> Wish | None:
 
 def _place(wish: Wish, fleet: Fleet) -> Batch | None:
     """Order it of whoever has the first images soonest; None where nobody has room for it."""
-    release = wish.pool.release
+    release = canary.release_for(wish.pool, wish.params.get("tags", ()))
     worker = fleet.choose(release.digest)
+    if worker is None and release != wish.pool.release:
+        release = wish.pool.release  # nobody can make the canary's: that must not hold up the rest
+        worker = fleet.choose(release.digest)
     if worker is None:
         return None
-    count = _count(wish, dispatch.size(worker, release.digest, wish.soon))
+    canary.count_order(wish.pool, release)
+    count = _count(wish, release, dispatch.size(worker, release.digest, wish.soon))
     work = count * worker.seconds_per_image(release.digest)
     deadline = patience(
         fleet.seconds_in_hand(worker.name) + work, loading=release.digest not in worker.loaded
@@ -175,10 +179,10 @@ def _place(wish: Wish, fleet: Fleet) -> Batch | None:
     )
 
 
-def _count(wish: Wish, size: int) -> int:
+def _count(wish: Wish, release: Release, size: int) -> int:
     """How many to draw: what is lacking and what curation will drop of it, in orders of `size`."""
     size = min(size, wish.pool.batch_size, MAX_BATCH)
-    share = share_kept(wish.pool.release_id)
+    share = share_kept(release.pk)
     if wish.params:
         most = min(MAX_BATCH, LARGER_FOR_TAGS * size)
         return max(2, draws_for(min(size, wish.images), share, most))
@@ -247,7 +251,7 @@ def _mark_deserted() -> int:
 def _still_wanted(batch: Batch) -> bool:
     pool = batch.pool
     return (
-        pool.release_id == batch.release_id
+        batch.release_id in (pool.release_id, pool.canary_id)
         and not pool.paused
         and (level(pool).expected < pool.high_watermark or bool(batch.params))
     )
@@ -293,7 +297,7 @@ def give_up(batch: Batch, reason: str, trouble: bool = True) -> bool:
         pk=batch.pk, state__in=(Batch.State.ORDERED, Batch.State.OVERDUE), attempt=batch.attempt
     ).update(state=Batch.State.FAILED, reason=reason, settled_at=timezone.now())
     if changed and trouble and not batch.params:
-        note_trouble(batch.pool, f"Batch {batch.pk}: {reason}")
+        blame(batch, f"Batch {batch.pk}: {reason}")
     return bool(changed)
 
 
@@ -322,6 +326,16 @@ def refused(message: BatchFailed) -> bool:
 def _others_may(batch: Batch, worker: str) -> bool:
     others = dispatch.able(batch.release.digest, avoid=(worker,))
     return batch.attempt < Batch.MAX_ATTEMPTS and bool(others)
+
+
+def blame(batch: Batch, reason: str, forgiven: int = 0) -> None:
+    """Hold up what the batch was made with: all of the pool's orders, or the canary's alone; of a
+    release that the pool has left by now, nothing."""
+    pool = Pool.objects.get(pk=batch.pool_id)
+    if batch.release_id == pool.release_id:
+        note_trouble(pool, reason, forgiven)
+    elif batch.release_id == pool.canary_id:
+        canary.note_failure(pool, reason)
 
 
 def note_trouble(pool: Pool, reason: str, forgiven: int = 0) -> None:

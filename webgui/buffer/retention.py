@@ -1,4 +1,4 @@
-"""Letting go of what nobody will be served: rows of retired releases, files without a row."""
+"""Letting go of what nobody will be served: discarded avatars, files without a row."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
 
-from webgui.registry.models import Release
-
-from .models import Avatar, AvatarTag
+from .models import Avatar, Pool
 from .pictures import stored
 
 CHUNK = 500
@@ -33,42 +34,42 @@ class Pruned:
 
     def __str__(self) -> str:
         return (
-            f"Removed {self.avatars} avatars of retired releases, {self.files} orphaned files and "
+            f"Removed {self.avatars} discarded avatars, {self.files} orphaned files and "
             f"{self.quarantined} deliveries long in quarantine."
         )
 
 
-def prune(retired: bool = False, dry_run: bool = False) -> Pruned:
-    """Remove orphaned files, old quarantine and, where asked, unclaimed avatars of retired
-    releases that no pool uses."""
+def prune(all_discarded: bool = False, dry_run: bool = False) -> Pruned:
+    """Remove orphaned files, old quarantine, and avatars discarded long ago or, where asked, all
+    of them: then no rollback brings them back."""
     pruned = Pruned()
-    if retired:
-        _prune_rows(pruned, dry_run)
+    days = 0 if all_discarded else settings.DISCARDED_DAYS
+    for pool in Pool.objects.all():
+        _prune_rows(pruned, pool, days, dry_run)
     _prune_files(pruned, dry_run)
     _prune_quarantine(pruned, dry_run)
     return pruned
 
 
-def _prune_rows(pruned: Pruned, dry_run: bool) -> None:
-    gone = Release.objects.filter(state=Release.State.RETIRED, pools=None)
-    unclaimed = Avatar.objects.filter(release__in=gone).exclude(state=Avatar.State.CLAIMED)
+def _prune_rows(pruned: Pruned, pool: Pool, days: int, dry_run: bool) -> None:
+    limit = timezone.now() - timedelta(days=days)
+    doomed = Avatar.objects.filter(pool=pool, state=Avatar.State.RETIRED, retired_at__lt=limit)
     if dry_run:
-        pruned.avatars = unclaimed.count()
+        pruned.avatars += doomed.count()
         return
-    while rows := list(unclaimed.values_list("pk", "digest")[:CHUNK]):
-        keys = [key for key, _ in rows]
-        with transaction.atomic():
-            # First out of the claims' reach, row by row as they stand now; then gone.
-            Avatar.objects.filter(pk__in=keys, state=Avatar.State.AVAILABLE).update(
-                state=Avatar.State.RETIRED
-            )
-            AvatarTag.objects.filter(avatar__in=keys).delete()
-            doomed = Avatar.objects.filter(pk__in=keys, state=Avatar.State.RETIRED)
-            digests = list(doomed.values_list("digest", flat=True))
-            doomed.delete()
+    while digests := _delete_some(pool, doomed):
         for digest in digests:
             stored(digest).unlink(missing_ok=True)
         pruned.avatars += len(digests)
+
+
+@transaction.atomic
+def _delete_some(pool: Pool, doomed: QuerySet[Avatar]) -> list[str]:
+    """The digests of the rows deleted. Under the pool's lock, since a rollback might want them."""
+    Pool.objects.select_for_update(no_key=True).filter(pk=pool.pk).first()
+    rows = list(doomed.values_list("pk", "digest")[:CHUNK])
+    Avatar.objects.filter(pk__in=[key for key, _ in rows]).delete()
+    return [digest for _, digest in rows]
 
 
 def _prune_files(pruned: Pruned, dry_run: bool) -> None:

@@ -17,7 +17,7 @@ from generator_worker.contract import (
     ContractError,
 )
 
-from . import claim, ingest, progress, replenish, retention, tickets
+from . import claim, ingest, progress, replenish, retention, stock, tickets
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,7 @@ def expire_tickets() -> None:
 def forget() -> None:
     claim.forget_old_keys()
     tickets.forget_old()
+    stock.forget_empty_lanes()
 
 
 @shared_task(name="buffer.prune")

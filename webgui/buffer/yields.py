@@ -18,14 +18,27 @@ CONFIDENCE = 0.95
 
 def share_kept(release_id: int) -> float:
     """Of the images lately drawn with this release, the share that reached the buffer."""
+    drawn, kept = _seen(release_id)
+    return max(LEAST, min(1.0, (kept + DOUBT) / (drawn + DOUBT)))
+
+
+def measured_share(release_id: int) -> float | None:
+    """The same for people to read: as it was measured, or None."""
+    drawn, kept = _seen(release_id)
+    return kept / drawn if drawn else None
+
+
+def _seen(release_id: int) -> tuple[int, int]:
     lately = Batch.objects.filter(release=release_id, drawn__gt=0).order_by("-settled_at")
     seen = lately[:REMEMBERED].aggregate(drawn=Sum("drawn"), kept=Sum("ingested_count"))
-    share = ((seen["kept"] or 0) + DOUBT) / ((seen["drawn"] or 0) + DOUBT)
-    return max(LEAST, min(1.0, share))
+    return seen["drawn"] or 0, seen["kept"] or 0
 
 
 def in_vain(pool: Pool, tags: Sequence[str], since: datetime) -> bool:
-    """Whether batch after batch brought no image with these tags: the release cannot draw them."""
+    """Whether the release cannot draw these tags: it does not know them (the line may be older
+    than the pool's release), or batch after batch brought no such image."""
+    if not pool.release.tags.keys() >= set(tags):
+        return True
     settled = Batch.objects.filter(pool=pool, params={"tags": list(tags)}, ordered_at__gte=since)
     nothing = settled.filter(ingested_count=0, settled_at__isnull=False)
     return nothing.count() >= Batch.MAX_ATTEMPTS

@@ -214,6 +214,7 @@ TICKET_SECONDS = env.number("TICKET_SECONDS", 300, least=10)  # the longest wait
 # Browsers wake a hidden tab's timers once a minute, so silence must last longer than that.
 TICKET_SILENCE_SECONDS = env.number("TICKET_SILENCE_SECONDS", 90, least=5)
 AVATAR_SIZE = env.number("AVATAR_SIZE", 512, least=32)  # pixels a side; others are refused
+DISCARDED_DAYS = env.number("DISCARDED_DAYS", 14, least=0)  # kept in case of a rollback
 QUARANTINE_DAYS = env.number("QUARANTINE_DAYS", 14, least=1)  # kept for people to look at
 TICKETS_PER_POOL = env.number("TICKETS_PER_POOL", 1000, least=1)
 TICKETS_PER_CLIENT = env.number("TICKETS_PER_CLIENT", 5, least=1)

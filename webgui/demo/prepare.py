@@ -9,14 +9,18 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
+from django.db.models import Q
 
-from webgui.buffer.models import Pool
+from webgui.buffer.models import Activation, Pool
+from webgui.buffer.provision import point_pool
 from webgui.config import environment
-from webgui.registry.loading import BadBundle, read_bundle
+from webgui.registry.loading import BadBundle, load_bundle, read_bundle
+from webgui.registry.models import Release
 
 SHIPPED_RELEASE = settings.BASE_DIR / "models_core" / "releases" / "demo"
 POOL, POOL_NAME = "toon", "Toon heads"
 ADMIN = "admin"
+ACTOR = "make demo"
 
 
 def release_folder() -> Path:
@@ -30,19 +34,31 @@ def migrate() -> None:
 def load_release() -> str:
     """Point the pool at the demo's release; its title.
 
-    A pool that an administrator gave another release is left alone.
+    A pool that an administrator gave another release is left alone. What comes with the product
+    was looked at before it was shipped, so it needs no preview here.
     """
     folder = release_folder()
     name = _name(folder)
-    arguments = ["--pool", POOL, "--pool-name", POOL_NAME, "--activate"]
+    sizes: dict[str, int] = {}
     pool = Pool.objects.filter(slug=POOL).select_related("release").first()
     if pool is None:
-        arguments += ["--low", str(environment.number("DEMO_LOW", 24, least=1))]
-        arguments += ["--high", str(environment.number("DEMO_HIGH", 48, least=1))]
+        sizes["low_watermark"] = environment.number("DEMO_LOW", 24, least=1)
+        sizes["high_watermark"] = environment.number("DEMO_HIGH", 48, least=1)
     elif pool.release.name != name:
         return pool.release.title
-    call_command("load_release", str(folder), *arguments, stdout=_Silence())
-    return Pool.objects.select_related("release").get(slug=POOL).release.title
+    release, _ = load_bundle(folder)
+    if pool is not None and _had_before(pool, release):
+        return pool.release.title
+    pool, _ = point_pool(
+        POOL, release, "" if pool else POOL_NAME, actor=ACTOR, unpreviewed=True, **sizes
+    )
+    return pool.release.title
+
+
+def _had_before(pool: Pool, release: Release) -> bool:
+    """Then an administrator has put another in its place, or rolled back from it."""
+    given = Q(release=release) | Q(before=release)
+    return Activation.objects.filter(given, pool=pool).exists()
 
 
 def _name(folder: Path) -> str:
@@ -63,8 +79,3 @@ def ensure_admin() -> str | None:
     password = secrets.token_urlsafe(12)
     users.create_superuser(ADMIN, password=password)
     return password
-
-
-class _Silence:
-    def write(self, text: str) -> None:
-        pass

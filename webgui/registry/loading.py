@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from django.db import transaction
 from django.utils import timezone
 from pydantic import ValidationError
 
@@ -116,8 +115,15 @@ def _row(digest: str, manifest: ReleaseManifest) -> tuple[Release, bool]:
     )
 
 
-@transaction.atomic
+def lock(*releases: Release) -> None:
+    """Whoever changes which pools use a release holds its row, or one pool could take up what
+    another's leaving just retired."""
+    keys = [release.pk for release in releases]
+    list(Release.objects.select_for_update(no_key=True).filter(pk__in=keys).order_by("pk"))
+
+
 def activate(release: Release) -> None:
+    """A pool generates with it, or tries it, from now on."""
     Release.objects.filter(pk=release.pk).exclude(state=Release.State.ACTIVE).update(
         state=Release.State.ACTIVE, activated_at=timezone.now()
     )
@@ -125,8 +131,10 @@ def activate(release: Release) -> None:
 
 
 def retire_if_unused(release: Release) -> bool:
-    """Retire an active release that no pool generates with any more."""
-    unused = Release.objects.filter(pk=release.pk, state=Release.State.ACTIVE, pools=None)
+    """Retire an active release that no pool generates with or tries any more."""
+    unused = Release.objects.filter(
+        pk=release.pk, state=Release.State.ACTIVE, pools=None, canary_of=None
+    )
     return bool(unused.update(state=Release.State.RETIRED))
 
 

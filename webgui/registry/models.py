@@ -29,7 +29,11 @@ class Release(models.Model):
     """An immutable composition of weights and parameters, named by its digest.
 
     draft ──> previewed ──> active ──> retired
-      └────────────(load_release --activate)──^ active; a retired release may be activated again.
+      │                     ^    ^        │
+      └──(a new pool's)─────┘    └────────┘
+
+    active: a pool generates with it, or tries it as its canary. retired: none does any more.
+    A pool that had a release before is given none that was not previewed.
     """
 
     class State(models.TextChoices):

@@ -148,7 +148,7 @@ def test_a_pool_edited_in_the_admin_site(admin_client: Client, pool: Pool) -> No
     admin_client.post(f"/admin/buffer/pool/{pool.pk}/change/", form)
     entry = AuditEntry.objects.get()
     assert (entry.actor, entry.act, entry.target) == ("admin", "pool.edited", "pool/toon")
-    assert entry.details == {"high_watermark": "40", "paused": "True"}
+    assert entry.details == {"high_watermark": [16, 40], "paused": [False, True]}
 
 
 def test_nobody_changes_the_book(admin_client: Client) -> None:

@@ -12,12 +12,12 @@ from PIL import Image, ImageChops, ImageDraw
 
 from tests.webgui.making import deliver, make_batch, make_pool, make_release, stock
 from webgui.buffer import likeness
+from webgui.buffer.activation import activate
 from webgui.buffer.claim import claim
 from webgui.buffer.ingest import Outcome, ingest
-from webgui.buffer.models import Avatar, Look, LookKey, Pool
+from webgui.buffer.models import Avatar, Look, LookKey, OldStock, Pool
 from webgui.buffer.retention import prune
 from webgui.fleet.models import Worker
-from webgui.registry.models import Release
 
 
 def face(seed: int, size: int = 512) -> Image.Image:
@@ -128,10 +128,8 @@ def test_who_waits_is_served_with_the_new_one_only(pool: Pool, worker: Worker) -
 def test_looks_go_with_their_avatars(pool: Pool) -> None:
     bring(pool, face(1), face(2))
     claim(client="visitor:a")
-    Release.objects.update(state=Release.State.RETIRED)
-    pool.release = make_release("next")
-    pool.save()
-    prune(retired=True)
+    activate(pool, make_release("next"), "tests", OldStock.DISCARD)
+    prune(all_discarded=True)
     assert Avatar.objects.count() == Look.objects.count() == 1
     assert LookKey.objects.count() == likeness.KEYS
 

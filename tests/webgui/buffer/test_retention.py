@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.utils import timezone
 
 from tests.webgui.making import deliver, make_batch, make_release
+from webgui.buffer.activation import activate
 from webgui.buffer.claim import claim
 from webgui.buffer.ingest import ingest
-from webgui.buffer.models import Avatar, AvatarTag, Pool
+from webgui.buffer.models import Avatar, AvatarTag, OldStock, Pool
 from webgui.buffer.pictures import stored, variant
-from webgui.buffer.provision import point_pool
 from webgui.buffer.renditions import render
 from webgui.buffer.retention import prune
 from webgui.registry.models import Release
@@ -35,10 +38,10 @@ def filled(pool: Pool, home: Path) -> Pool:
     return pool
 
 
-def test_retired_releases_lose_what_was_never_claimed(filled: Pool, home: Path) -> None:
+def test_what_was_discarded_goes_and_what_was_claimed_stays(filled: Pool, home: Path) -> None:
     mine = claim(client="visitor:a").avatar
     assert mine is not None
-    point_pool("toon", make_release("newer"))
+    activate(filled, make_release("newer"), "tests", OldStock.DISCARD)
     call_command("prune_buffer", "--dry-run")
     assert Avatar.objects.count() == 3
     call_command("prune_buffer")
@@ -48,10 +51,26 @@ def test_retired_releases_lose_what_was_never_claimed(filled: Pool, home: Path) 
     assert not AvatarTag.objects.exists()
 
 
-def test_a_pools_stock_stays_as_long_as_the_pool_uses_the_release(filled: Pool) -> None:
-    Release.objects.update(state=Release.State.RETIRED)
+def test_what_is_still_handed_out_stays_though_its_release_is_retired(filled: Pool) -> None:
+    old = filled.release
+    activate(filled, make_release("newer"), "tests", OldStock.KEEP)
+    old.refresh_from_db()
+    assert old.state == Release.State.RETIRED
     call_command("prune_buffer")
-    assert Avatar.objects.count() == 3
+    assert Avatar.objects.filter(state=Avatar.State.AVAILABLE).count() == 3
+
+
+def test_discarded_ones_are_kept_for_a_rollback_and_not_for_ever(
+    filled: Pool, settings: Any
+) -> None:
+    activate(filled, make_release("newer"), "tests", OldStock.DISCARD)
+    past = timezone.now() - timedelta(days=settings.DISCARDED_DAYS)
+    some = Avatar.objects.first()
+    assert some is not None
+    Avatar.objects.update(retired_at=past + timedelta(hours=1))
+    Avatar.objects.filter(pk=some.pk).update(retired_at=past - timedelta(hours=1))
+    assert prune(dry_run=True).avatars == prune().avatars == 1
+    assert Avatar.objects.count() == 2 and not Avatar.objects.filter(pk=some.pk).exists()
 
 
 def test_active_releases_lose_nothing(filled: Pool, home: Path) -> None:
@@ -103,7 +122,7 @@ def test_quarantine_is_kept_for_people_to_look_at_and_not_for_ever(pool: Pool, h
     assert [path.name for path in (home / "quarantine").iterdir()] == ["young"]
 
 
-def test_the_clock_leaves_retired_releases_alone(filled: Pool) -> None:
-    point_pool("toon", make_release("newer"))
+def test_the_clock_leaves_what_was_discarded_lately_alone(filled: Pool) -> None:
+    activate(filled, make_release("newer"), "tests", OldStock.DISCARD)
     call_command("prune_buffer", "--orphans-only")
     assert Avatar.objects.count() == 3

@@ -61,13 +61,21 @@ def test_loading_twice_changes_nothing(tmp_path: Path) -> None:
     assert pool.release.state == Release.State.ACTIVE
 
 
+def preview(folder: Path) -> None:
+    """As a good preview of the loaded bundle leaves it."""
+    digest = hashlib.sha256((folder / "release.json").read_bytes()).hexdigest()
+    Release.objects.filter(digest=digest).update(state=Release.State.PREVIEWED)
+
+
 def test_a_newer_bundle_takes_the_pool_over(tmp_path: Path) -> None:
     load(make_bundle(tmp_path / "a"), "--pool", "toon")
     pool = Pool.objects.get()
     old = pool.release
     stock(pool, 2)
     note_trouble(pool, "the old one was broken")
-    assert "now" in load(make_bundle(tmp_path / "b"), "--pool", "toon")
+    load(make_bundle(tmp_path / "b"))
+    preview(tmp_path / "b")
+    assert "now" in load(tmp_path / "b", "--pool", "toon", "--activate")
     pool.refresh_from_db()
     old.refresh_from_db()
     assert pool.release != old and old.state == Release.State.RETIRED
@@ -81,17 +89,29 @@ def test_a_newer_bundle_takes_the_pool_over(tmp_path: Path) -> None:
     assert pool.release == old and old.state == Release.State.ACTIVE
 
 
+def test_a_pool_that_has_a_release_takes_none_without_a_preview(tmp_path: Path) -> None:
+    load(make_bundle(tmp_path / "a"), "--pool", "toon")
+    with pytest.raises(CommandError, match=r"preview it .* activate_release toon") as refusal:
+        load(make_bundle(tmp_path / "b"), "--pool", "toon", "--activate", "--high", "99")
+    loaded = Release.objects.get(state=Release.State.DRAFT)
+    assert loaded.digest[:12] in str(refusal.value)
+    pool = Pool.objects.get()
+    assert pool.release != loaded and pool.high_watermark != 99
+
+
 def test_a_release_another_pool_uses_is_not_retired(tmp_path: Path) -> None:
     for slug in ("one", "two"):
         load(make_bundle(tmp_path / "a"), "--pool", slug)
-    load(make_bundle(tmp_path / "b"), "--pool", "one")
+    load(make_bundle(tmp_path / "b"))
+    preview(tmp_path / "b")
+    load(tmp_path / "b", "--pool", "one")
     assert set(Release.objects.values_list("state", flat=True)) == {"active"}
 
 
-def test_activate_alone(tmp_path: Path) -> None:
-    load(make_bundle(tmp_path / "a"), "--activate")
-    release = Release.objects.get()
-    assert release.state == Release.State.ACTIVE and release.activated_at is not None
+def test_activating_for_no_pool_means_nothing(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="--pool"):
+        load(make_bundle(tmp_path / "a"), "--activate")
+    assert not Release.objects.exists()
 
 
 def spoil_nothing_there(folder: Path) -> None:
