@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import pickle
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -236,4 +238,10 @@ def test_one_that_never_ends_is_ended_with_what_it_started(tmp_path: Path) -> No
         "finally: child.kill(); child.wait()"
     )
     assert python(code, tmp_path, seconds=2).code is None
-    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+    pid = int((tmp_path / "pid").read_text())
+    with contextlib.suppress(psutil.NoSuchProcess):  # nobody's child now: ended, maybe not buried
+        child = psutil.Process(pid)
+        end = time.monotonic() + 10
+        while child.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < end, f"{pid} still runs"
+            time.sleep(0.05)
