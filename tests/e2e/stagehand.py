@@ -40,8 +40,9 @@ from generator_worker.contract import (  # noqa: E402
     ManifestImage,
     PreviewReport,
 )
+from webgui.accounts.models import AuditEntry  # noqa: E402
 from webgui.buffer import ingest  # noqa: E402
-from webgui.buffer.models import Avatar, Batch, ClaimKey, Pool, Ticket  # noqa: E402
+from webgui.buffer.models import Activation, Avatar, Batch, ClaimKey, Pool, Ticket  # noqa: E402
 from webgui.fleet import alarms, roster  # noqa: E402
 from webgui.fleet.models import Alarm, Sample, Worker  # noqa: E402
 from webgui.registry import inspection  # noqa: E402
@@ -132,15 +133,19 @@ def clear() -> dict[str, Any]:
     for rows in (Worker, ClaimKey, Avatar, Batch, Checkpoint, Alarm, Sample, Job):
         rows.objects.all().delete()
     Pool.objects.exclude(slug="toon").delete()
+    Activation.objects.all().delete()
+    first = Release.objects.get(digest="ab" * 32)
+    Release.objects.filter(pk=first.pk).update(state=Release.State.ACTIVE)
+    Pool.objects.update(release=first, canary=None, trouble="", paused=False)
+    AuditEntry.objects.all().delete()
     Release.objects.filter(pools=None).delete()
     shutil.rmtree(settings.SFTP_ROOT / "inbox" / "new", ignore_errors=True)
     return {}
 
 
-def release(title: str, digest: str) -> dict[str, Any]:
-    """A draft."""
+def release(title: str, digest: str, state: str = "draft") -> dict[str, Any]:
     manifest = MANIFEST | {"title": title}
-    given = {"name": "bench", "title": title, "manifest": manifest}
+    given = {"name": "bench", "title": title, "manifest": manifest, "state": state}
     Release.objects.get_or_create(digest=digest, defaults=given)
     return {}
 

@@ -88,6 +88,9 @@ def test_no_serious_violation_for_administrators(
         "releases": "/manage/releases/",
         "release": f"/manage/releases/{digest}/",
         "compose": f"/manage/releases/new/?from={digest}",
+        "pools": "/manage/pools/",
+        "pool": f"/manage/pools/toon/?release={digest}#give",
+        "new pool": "/manage/pools/new/",
     }.items():
         page.goto(path)
         found[name] = serious(page)

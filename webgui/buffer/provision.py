@@ -15,6 +15,7 @@ from . import activation
 from .models import OldStock, Pool
 from .problems import BadPool, NoSuchPool
 
+RESERVED = "new"  # the address of the form that opens a pool
 EDITED = ("name", "low_watermark", "high_watermark", "batch_size", "paused")
 
 
@@ -40,6 +41,8 @@ def create_pool(
     if not unpreviewed:
         release.refresh_from_db(fields=["state"])
         activation.need_preview(release)
+    if slug == RESERVED:
+        raise BadPool(f"{RESERVED!r} is no name for a pool: take another.", field="slug")
     pool = Pool(slug=slug, name=name or release.title, release=release, **settings)
     _check(pool)
     pool.save()

@@ -30,7 +30,7 @@ STATES = {
 @staff_member_required
 @require_safe
 def shelf(request: HttpRequest) -> HttpResponse:
-    rows = list(Release.objects.prefetch_related("pools"))
+    rows = list(Release.objects.prefetch_related("pools", "canary_of"))
     shown = grids.of(rows)
     cards = [_card(row, shown[row.pk]) for row in rows]
     return render(request, "pages/releases.html", {"page": "releases", "cards": cards})
@@ -99,6 +99,7 @@ def _card(found: Release, preview: grids.Shown) -> dict[str, Any]:
         "made_of": makings.summary(found),
         "preview": preview,
         "pools": sorted(found.pools.all(), key=lambda pool: pool.name),
+        "tried_by": sorted(found.canary_of.all(), key=lambda pool: pool.name),
     }
 
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import checkpoints, fleet, guide, previews, releases, views
+from . import checkpoints, fleet, guide, pools, previews, releases, views
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -15,6 +15,10 @@ urlpatterns = [
     path("manage/releases/<slug:digest>/", releases.release, name="release"),
     path("manage/releases/<slug:digest>/preview/", previews.ask, name="preview"),
     path("manage/previews/<uuid:preview_id>/cancel/", previews.cancel, name="cancel_preview"),
+    path("manage/pools/", pools.shelf, name="pools"),
+    path("manage/pools/new/", pools.new, name="new_pool"),
+    path("manage/pools/<slug:slug>/", pools.pool, name="pool"),
+    path("manage/pools/<slug:slug>/now/", pools.now, name="pool_now"),
     path("manage/fleet/", fleet.fleet, name="fleet"),
     path("manage/fleet/now/", fleet.now, name="fleet_now"),
     path("manage/guide/", guide.guide, name="guide"),

@@ -18,6 +18,7 @@ class ReleaseSerializer(serializers.Serializer):
     state = serializers.ChoiceField(choices=Release.State.choices)
     bytes = serializers.SerializerMethodField(help_text="Of all its files.")
     pools = serializers.SerializerMethodField(help_text="Slugs of the pools that use it.")
+    canary_of = serializers.SerializerMethodField(help_text="Slugs of the pools that try it.")
     created_at = serializers.DateTimeField()
     activated_at = serializers.DateTimeField(allow_null=True)
 
@@ -26,6 +27,9 @@ class ReleaseSerializer(serializers.Serializer):
 
     def get_pools(self, release: Release) -> list[str]:
         return sorted(pool.slug for pool in release.pools.all())
+
+    def get_canary_of(self, release: Release) -> list[str]:
+        return sorted(pool.slug for pool in release.canary_of.all())
 
 
 class ReleaseReportSerializer(ReleaseSerializer):

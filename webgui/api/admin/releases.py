@@ -36,7 +36,7 @@ class ReleasesView(StaffResource):
         responses={200: ReleaseSerializer(many=True), **problems(401, 403)},
     )
     def get(self, request: Request) -> Response:
-        rows = Release.objects.prefetch_related("pools")
+        rows = Release.objects.prefetch_related("pools", "canary_of")
         if state := request.query_params.get("state"):
             rows = rows.filter(state=state) if state in Release.State.values else rows.none()
         return Response(ReleaseSerializer(rows, many=True).data)
