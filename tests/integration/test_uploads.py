@@ -18,7 +18,8 @@ import requests
 from tusclient.client import TusClient
 from tusclient.exceptions import TusUploadFailed
 
-from tests.integration.upload_server import ROOT, UploadServer, Wire, running, sampled
+from tests.integration.upload_server import ROOT, UploadServer, running, sampled
+from tests.wire import Wire
 
 MIB = 2**20
 

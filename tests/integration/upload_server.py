@@ -1,4 +1,4 @@
-"""A web server of its own for uploads, which can be killed, and a wire to it that can be cut."""
+"""A web server of its own for uploads, which can be killed."""
 
 from __future__ import annotations
 
@@ -87,69 +87,6 @@ def running(home: Path, **settings: str) -> Iterator[UploadServer]:
         yield server
     finally:
         server.kill()
-
-
-class Wire:
-    """A TCP connection's middle man, who can cut all that runs through him."""
-
-    def __init__(self, port: int) -> None:
-        self.target = port
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.carried = 0  # bytes from clients to the server
-        self.open: list[_Pair] = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self.listener.accept()
-                try:
-                    server = socket.create_connection(("127.0.0.1", self.target))
-                except OSError:
-                    client.close()
-                    continue
-                pair = _Pair(client, server)
-                self.open.append(pair)
-                threading.Thread(target=self._carry, args=(pair,), daemon=True).start()
-                threading.Thread(target=pair.carry_back, daemon=True).start()
-
-    def _carry(self, pair: _Pair) -> None:
-        with contextlib.suppress(OSError):
-            while data := pair.client.recv(65536):
-                pair.server.sendall(data)
-                self.carried += len(data)
-        pair.cut()
-
-    def cut(self, silently: bool = False) -> None:
-        """Both sides lose the connection; silently: the server is left waiting on a dead one."""
-        pairs, self.open = self.open, []
-        for pair in pairs:
-            pair.silent = silently
-            pair.cut()
-
-    def close(self) -> None:
-        self.listener.close()
-        self.cut()
-
-
-class _Pair:
-    def __init__(self, client: socket.socket, server: socket.socket) -> None:
-        self.client, self.server = client, server
-        self.silent = False
-
-    def carry_back(self) -> None:
-        with contextlib.suppress(OSError):
-            while data := self.server.recv(65536):
-                self.client.sendall(data)
-        self.silent = False  # the server itself has ended it
-        self.cut()
-
-    def cut(self) -> None:
-        for end in (self.client,) if self.silent else (self.client, self.server):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
 
 
 def sampled(of: Any, seconds: float = 0.05) -> tuple[threading.Event, list[int]]:
