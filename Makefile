@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 
-.PHONY: setup setup-dev demo test lint format bench bench-models clean
+.PHONY: setup setup-dev demo test faults lint format bench bench-models clean
 
 setup: $(VENV)/.demo
 setup-dev: $(VENV)/.dev
@@ -37,6 +37,11 @@ demo: setup
 
 test: setup-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Every fault of docs/reliability.md on real processes, in rounds; exits 1 where a bar breaks.
+ROUNDS ?= 3
+faults: setup-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults --rounds $(ROUNDS)
 
 lint: setup-dev
 	$(BIN)/ruff check .

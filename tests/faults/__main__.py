@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -31,6 +32,8 @@ def main() -> int:
         report.write_docs(DOCS, json.loads(arguments.json.read_text()))
         return 0
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    for number in (signal.SIGTERM, signal.SIGINT):  # so that nothing is left running or mounted
+        signal.signal(number, lambda *_: sys.exit("Stopped."))
     faults = [FAULTS[name] for name in _chosen(arguments)]
     rounds: list[report.Round] = []
     with _base(arguments.keep) as base:

@@ -18,9 +18,9 @@ from tests.faults.rig import Rig
 from tests.faults.visitors import Crowd, Door, Visitor, Visits
 
 POOL = "toon"
-BATCH, MARK = 40, 80
+BATCH, MARK = 16, 48
 """Images of an order at most, and in a full buffer."""
-AFTER_RUSH = 60
+AFTER_RUSH = 40
 """So few are left by a rush that one order is due, while visitors still find enough."""
 PATIENCE = 4
 """How many times its bar a fault may take before it counts as never mended."""

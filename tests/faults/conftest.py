@@ -1,0 +1,3 @@
+from tests.integration.conftest import bundle
+
+__all__ = ["bundle"]
