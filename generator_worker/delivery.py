@@ -27,7 +27,8 @@ from generator_worker.contract import MANIFEST_NAME
 TMP = PurePosixPath("inbox/tmp")
 NEW = PurePosixPath("inbox/new")
 CONNECT_SECONDS = 8.0
-REPLY_SECONDS = 20.0
+REPLY_SECONDS = 13.0
+"""Waited for twice where the link dies in a file: paramiko closes the file over it once more."""
 GIVE_UP_SECONDS = 35.0
 
 # It logs every log-in and a traceback for every refused one; the courier says it in one line.

@@ -38,8 +38,10 @@ from generator_worker.refusals import Refusal
 
 log = logging.getLogger(__name__)
 
-STALE_SECONDS = 30
-"""Progress and heartbeats the server did not read within this time are worth nothing."""
+STALE_SECONDS = 3600
+"""Progress and heartbeats the server did not read within this time are worth nothing. An hour,
+because it is this host's clock that says when they were sent and the server's that says whether
+they are stale: with half a minute, a worker whose clock is slow would never be heard."""
 QUIET_SECONDS = 15.0
 """After the broker refused a report, no progress is tried for this long."""
 

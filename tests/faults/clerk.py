@@ -129,7 +129,18 @@ def send_again(batch_id: str, worker: str) -> None:
     app.send_task(GENERATE_BATCH, kwargs={"message": order.wire()}, queue=worker_queue(worker))
 
 
-_orders = (shelve_order, send_again)
+def shorten_log() -> None:
+    """SQLite writes on into a log it has room in; without one it needs the disk at once."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        busy = 1
+        while busy:
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            busy = cursor.fetchone()[0]
+
+
+_orders = (shelve_order, send_again, shorten_log)
 CALLS: dict[str, Callable[..., Any]] = {
     call.__name__: call
     for call in (migrate, open_pool, pause_pool, available, batches, avatars, workers, *_orders)

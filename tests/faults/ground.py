@@ -15,7 +15,6 @@ from webgui.demo.process import Service
 from webgui.sftp.dropbox import lay_out
 
 SSHD = Path("/usr/sbin/sshd")
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 SSHD_CONFIG = """\
 ListenAddress 127.0.0.1
 Port {port}

@@ -15,7 +15,7 @@ import psutil
 
 from generator_worker.config import Config
 from tests.faults.clerk import Clerk
-from tests.faults.ground import FAKETIME, Ground, database
+from tests.faults.ground import Ground, database
 from tests.faults.ledger import Ledger
 from tests.faults.sabotage import FOLDER, Sabotage
 from tests.integration.house import House
@@ -25,6 +25,7 @@ from webgui.demo.ground import free_port
 from webgui.demo.process import Process, Service
 
 PREFIX = "STYLEDIFFUSER_"
+SILENCE_SECONDS = 31.0  # WORKER_SILENCE_SECONDS, and a little
 DISK_MIB = 192  # room for a PostgreSQL; memory is taken only as files need it
 # Everything else is as it comes. The first because visitors all come from one address here, the
 # last because the tiny release draws so small.
@@ -79,15 +80,26 @@ class Rig(House):
         for wire in (self.sftp_wire, self.worker_wire, self.server_wire):
             wire.pause = 0.0
             wire.carry_again()
-        for name in [name for name in self.processes if name not in STAFF]:
-            self.stop(name)
-            del self.processes[name]
         for name in self._false_clock & set(self.processes):
             self.stop(name)
         self._false_clock.clear()
         for name in STAFF:
             if not self.lives(name):
                 self.start(name)
+
+    def dismiss_extras(self) -> None:
+        """Second workers and clocks go. They should have nothing left to do: what lies in the
+        spool of a worker that is away stays there until it is back."""
+        extras = [name for name in self.processes if name not in STAFF]
+        for name in extras:
+            self.stop(name)
+            del self.processes[name]
+        gone = {WORKERS[name] for name in extras if name in WORKERS}
+        self.wait("the server missing them", lambda: not gone & self._counted_on(), 60)
+
+    def _counted_on(self) -> set[str]:
+        """Workers that the server may still send orders to."""
+        return {name for name, age in self.clerk("workers").items() if age <= SILENCE_SECONDS}
 
     def end(self) -> None:
         self.ledger.stop()
@@ -115,8 +127,8 @@ class Rig(House):
         self.signal_all(name, signal.SIGCONT) if self.lives(name) else None
         return super().stop(name, patience)
 
-    def with_false_clock(self, name: str, offset: str) -> None:
-        """Start this worker anew, its clock wrong by `offset` ("+20m"); see `turn_clock`."""
+    def with_false_clock(self, name: str, offset: int) -> None:
+        """Start this worker anew, its clock ahead by so many seconds; see `turn_clock`."""
         if self.lives(name):
             self.stop(name)
         self._false_clock.add(name)
@@ -127,10 +139,18 @@ class Rig(House):
         """What the worker itself knows: its key opens the SFTP server to us too."""
         return Config.from_env(self._service("generator").env)
 
-    def turn_clock(self, offset: str) -> None:
+    def turn_clock(self, offset: int) -> None:
         draft = self.offset.with_suffix(".draft")
-        draft.write_text(offset)
+        draft.write_text(str(offset))
         draft.replace(self.offset)
+
+    def _false_clock_library(self) -> Path:
+        library = self.home / "false_clock.so"
+        if not library.exists():
+            source = Path(__file__).with_name("false_clock.c")
+            command = ["cc", "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"]
+            subprocess.run(command, check=True)
+        return library
 
     def _service(self, name: str) -> Service:
         if name == "broker":
@@ -180,12 +200,8 @@ class Rig(House):
         env = {**service.env, **{PREFIX + key: value for key, value in own.items()}}
         env["OMP_NUM_THREADS"] = "1"
         if name in self._false_clock:
-            env |= {
-                "LD_PRELOAD": str(FAKETIME),
-                "FAKETIME_TIMESTAMP_FILE": str(self.offset),
-                "FAKETIME_CACHE_DURATION": "1",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            }
+            library = self._false_clock_library()
+            env |= {"LD_PRELOAD": str(library), "FAULTS_CLOCK": str(self.offset)}
         return replace(service, env=env, log=self.plan.log(name))
 
     def _through(self, wire: Wire) -> str:

@@ -18,9 +18,9 @@ from tests.faults.rig import Rig
 from tests.faults.visitors import Crowd, Door, Visitor, Visits
 
 POOL = "toon"
-BATCH, MARK = 16, 48
+BATCH, MARK = 48, 96
 """Images of an order at most, and in a full buffer."""
-AFTER_RUSH = 40
+AFTER_RUSH = 48
 """So few are left by a rush that one order is due, while visitors still find enough."""
 PATIENCE = 4
 """How many times its bar a fault may take before it counts as never mended."""
@@ -158,6 +158,7 @@ class Stage:
             self._settle_down()
         except AssertionError as error:
             outcome.complaints.append(str(error))
+        self.rig.dismiss_extras()
 
     def _settle_down(self) -> None:
         """Nothing open, nothing spooled, the inbox empty, the buffer full: ready for the next."""

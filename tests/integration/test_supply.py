@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import time
 from pathlib import Path
 
@@ -37,23 +34,6 @@ def test_an_order_is_drawn_delivered_ingested_and_receipted(house: House, bundle
 def mid_batch(house: House, bundle: Path, slug: str, images: int = 32) -> None:
     house.order(slug, bundle, images)
     house.wait(f"{slug}'s batch being drawn", lambda: house.drawing(slug) > 0.1)
-
-
-def test_killing_the_drawing_process_costs_only_time(house: House, bundle: Path):
-    mid_batch(house, bundle, "child-killed")
-    os.kill(house.child("generator"), signal.SIGKILL)
-    house.wait("32 avatars", lambda: house.available("child-killed") == 32, 90)
-    assert {state for _, state, _ in house.batches("child-killed")} == {"ingested"}
-
-
-def test_killing_the_whole_worker_costs_only_time(house: House, bundle: Path):
-    mid_batch(house, bundle, "main-killed")
-    child = house.child("generator")
-    house.kill("generator")
-    house.wait("the child's end", lambda: not Path(f"/proc/{child}").exists(), 5)
-    house.start("generator")
-    house.wait("32 avatars", lambda: house.available("main-killed") == 32, 90)
-    assert {state for _, state, _ in house.batches("main-killed")} == {"ingested"}
 
 
 def test_a_stopped_worker_hands_its_batch_back(house: House, bundle: Path):
@@ -97,53 +77,6 @@ def test_batches_wait_on_the_workers_disk_while_the_server_is_away(house: House,
     house.start("sftp")
     house.wait("4 avatars", lambda: house.available("away") == 4, 60)
     house.wait("an empty outbox", lambda: not house.outbox.waiting())
-
-
-def test_a_broker_killed_mid_batch_is_got_over(house: House, bundle: Path):
-    mid_batch(house, bundle, "broker-killed")
-    house.kill("broker")
-    time.sleep(1)
-    house.start("broker")
-    house.wait("32 avatars", lambda: house.available("broker-killed") == 32, 60)
-    house.open_pool("after", bundle, images=4, batch_size=4)
-    house.wait("4 avatars of the next order", lambda: house.available("after") == 4, 60)
-    house.wait("an empty outbox", lambda: not house.outbox.waiting(), 90)
-
-
-def heartbeats_go_on(house: House, seconds: float = 30) -> None:
-    before = house.rows("SELECT last_seen FROM fleet_worker")
-    house.wait(
-        "a heartbeat", lambda: house.rows("SELECT last_seen FROM fleet_worker") != before, seconds
-    )
-
-
-def test_a_long_ingest_delays_no_heartbeat_and_no_order(house: House, bundle: Path):
-    busy = house.children("ingest")
-    for pid in busy:
-        os.kill(pid, signal.SIGSTOP)  # as if it were at something long
-    try:
-        house.open_pool("long-ingest", bundle, images=8, batch_size=4)
-        inbox = house.home / "sftp" / "inbox" / "new"
-        house.wait("two deliveries in the inbox", lambda: len(list(inbox.iterdir())) == 2, 60)
-        heartbeats_go_on(house)
-        assert house.available("long-ingest") == 0
-    finally:
-        for pid in busy:
-            os.kill(pid, signal.SIGCONT)
-    house.wait("8 avatars", lambda: house.available("long-ingest") == 8)
-
-
-def test_a_broker_that_dies_as_the_servers_task_ends_is_got_over(house: House):
-    """The moment at which Celery's consumer can go deaf for ever: see messaging/link.py."""
-    with contextlib.closing(house.database()) as database:
-        database.execute("BEGIN IMMEDIATE")  # the server's tasks wait for the database
-        time.sleep(3)
-        os.kill(house.pid("broker"), signal.SIGSTOP)
-    time.sleep(1)  # the task ends, its acknowledgement gets no answer
-    house.kill("broker")
-    house.start("broker")
-    heartbeats_go_on(house, 60)
-    heartbeats_go_on(house)
 
 
 def test_nothing_was_lost_or_doubled(house: House):

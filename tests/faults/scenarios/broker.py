@@ -65,7 +65,7 @@ def broker_killed_at_an_acknowledgement(scene: Scene) -> None:
 @fault("broker link of the worker half-open, mid-batch, a second order on its way", seconds=70)
 def worker_link_half_open(scene: Scene) -> None:
     scene.mid_batch()
-    scene.rush(leave=24)
+    scene.rush(leave=20)
     scene.rig.worker_wire.swallow()
     scene.clock()
     _allow_until_deadline(scene)
@@ -84,7 +84,7 @@ def server_links_half_open(scene: Scene) -> None:
 @fault("broker wiped with one order drawn and one waiting", seconds=70, ours=True)
 def broker_wiped(scene: Scene) -> None:
     scene.mid_batch()
-    scene.rush(leave=24)
+    scene.rush(leave=20)
     scene.wait("two orders", lambda: len(scene.batches("toon", "ordered")) > 1, 20)
     open_before = {batch["id"] for batch in scene.batches("toon", "ordered")}
     scene.rig.kill("broker")
