@@ -12,7 +12,7 @@ from tests.faults.fault import fault
 from tests.faults.scene import Scene
 
 
-@fault("kill -9 of the broker while idle", seconds=30, batches=0, fast=True)
+@fault("kill -9 of the broker while idle", seconds=30, batches=0)
 def broker_killed_idle(scene: Scene) -> None:
     scene.rig.kill("broker")
     time.sleep(1)

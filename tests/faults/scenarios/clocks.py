@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import time
 
 from tests.faults.fault import Missing, fault
 from tests.faults.scene import Scene
@@ -37,6 +40,14 @@ def clock_behind(scene: Scene) -> None:
 def clock_jumps(scene: Scene) -> None:
     worker_with_clock(scene, 0)
     scene.mid_batch()
-    scene.rig.turn_clock(2 * 3600)
+    rig, before = scene.rig, scene.rig.log("generator").count("is made already")
+    child = rig.child("generator")
+    os.kill(child, signal.SIGSTOP)  # the broker looks for what outlived its time every 30 s
+    rig.turn_clock(2 * 3600)
+    time.sleep(36)
+    os.kill(child, signal.SIGCONT)
     scene.clock()
     scene.back()
+    again = rig.log("generator").count("is made already") - before
+    scene.expect(again > 0, "the broker did not hand the order out a second time")
+    scene.note(f"handed out {again} more times")

@@ -86,7 +86,7 @@ def inbox_disk_full(scene: Scene) -> None:
     scene.back()
 
 
-@fault("a settled batch delivered again", ours=True, fast=True)
+@fault("a settled batch delivered again", ours=True)
 def delivered_twice(scene: Scene) -> None:
     rig = scene.rig
     aside = rig.home / "aside" / str(uuid4())

@@ -21,7 +21,7 @@ def drawing_process_killed(scene: Scene) -> None:
     scene.back()
 
 
-@fault("kill -9 of the worker's main process, mid-batch", fast=True)
+@fault("kill -9 of the worker's main process, mid-batch")
 def worker_killed(scene: Scene) -> None:
     scene.mid_batch()
     child = scene.rig.child("generator")
