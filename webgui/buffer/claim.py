@@ -83,7 +83,8 @@ def claim(
         if not wanted and (avatar := take_at_once(source, client)) is not None:
             return Got(avatar)
         with transaction.atomic():
-            return _claim(source, wanted, client)
+            avatar = take(source, wanted, client)
+        return Got(avatar) if avatar is not None else _claim_in_line(source, wanted, client)
     if not USABLE_KEY.match(idempotency_key):
         raise BadIdempotencyKey(
             "Idempotency-Key must be 1 to 255 printable ASCII characters without spaces; "
@@ -244,25 +245,32 @@ def offers_with(pool: Pool, tags: Sequence[str]) -> QuerySet[AvatarTag]:
     """Available avatars with these tags. The scarcest tag leads, so that the walk along its index
     is short; the others are looked up one by one.
 
-    Nothing is locked here: `take` locks the avatar's row before its tags' rows, and a second
-    order would be a deadlock.
+    Only the avatar's row is locked here: `take` locks its tags' rows after it, and a second order
+    would be a deadlock. Avatars in other hands are passed over, since a claim that waited for one
+    might hold another that is waited for (see `_claim_in_line`).
     """
     shares = pool.release.tag_shares
     lead, *others = sorted(tags, key=lambda tag: shares.get(tag, 0.0))
-    offers = AvatarTag.objects.select_related("avatar").filter(pool=pool, tag=lead)
+    offers = AvatarTag.objects.select_related("avatar").filter(
+        pool=pool, tag=lead, avatar__state=Avatar.State.AVAILABLE
+    )
     for tag in others:
         same = AvatarTag.objects.filter(avatar=OuterRef("avatar"), tag=tag)
         offers = offers.filter(Exists(same))
-    return offers
+    return offers.select_for_update(skip_locked=True, of=("avatar",))
 
 
-def _claim(pool: Pool, tags: tuple[str, ...], client: str) -> Claim:
+@transaction.atomic
+def _claim_in_line(pool: Pool, tags: tuple[str, ...], client: str) -> Claim:
+    """After a look that found nothing. Ingest holds the pool's lock while it hands out what it
+    brought: whoever finds the buffer empty under it is in time for the next batch.
+
+    Not in the transaction of that look: it may hold rows that it passed over (PostgreSQL locks
+    a row before it sees that it has changed), and who waits for the pool's lock, holding what an
+    activation with that lock waits for, would wait for ever.
+    """
+    Pool.objects.select_for_update(no_key=True).get(pk=pool.pk)
     avatar = take(pool, tags, client)
-    if avatar is None:
-        # Ingest holds this lock while it hands out what it brought: whoever finds the buffer
-        # empty under it is in time for the next batch.
-        Pool.objects.select_for_update(no_key=True).get(pk=pool.pk)
-        avatar = take(pool, tags, client)
     if avatar is None:
         return Waiting(tickets.issue(pool, tags, client))
     return Got(avatar)
@@ -275,6 +283,7 @@ def _claim_once(slug: str | None, tags: Sequence[str], client: str, key: str) ->
     though the pool or its tags may have changed since.
     """
     body = _fingerprint(slug, tags)
+    in_line = False
     for _ in range(TRIES):
         if (known := _recall(key, client, body)) is not None:
             return known
@@ -284,14 +293,29 @@ def _claim_once(slug: str | None, tags: Sequence[str], client: str, key: str) ->
             with transaction.atomic():
                 # A second request with this key waits here for the first one's end.
                 row = ClaimKey.objects.create(key=key, client=client, body=body)
-                answer = _claim(pool, wanted, client)
+                answer = _answer(pool, wanted, client, in_line)
                 ClaimKey.objects.filter(pk=row.pk).update(
                     avatar=answer.avatar, ticket=answer.ticket
                 )
                 return answer
+        except _NothingThere:
+            in_line = True
         except IntegrityError:
             continue
     raise RuntimeError("The Idempotency-Key could neither be written nor read")
+
+
+class _NothingThere(Exception):
+    """The look without the pool's lock found nothing: its transaction is rolled back."""
+
+
+def _answer(pool: Pool, tags: tuple[str, ...], client: str, in_line: bool) -> Claim:
+    if in_line:
+        return _claim_in_line(pool, tags, client)
+    avatar = take(pool, tags, client)
+    if avatar is None:
+        raise _NothingThere
+    return Got(avatar)
 
 
 def _recall(key: str, client: str, body: str) -> Claim | None:
