@@ -105,6 +105,11 @@ def job_folder(job_id: UUID) -> str:
     return f"{JOB_FOLDER}{job_id}"
 
 
+def worker_account(worker: str) -> str:
+    """What the worker is called at the broker and at the SFTP server."""
+    return f"worker-{worker}"
+
+
 class Wire(BaseModel):
     """Base of everything on the wire: immutable, strict about unknown fields, versioned."""
 

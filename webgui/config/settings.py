@@ -20,6 +20,7 @@ VERSION = "0.1.0"
 HOME = env.folder("HOME", (BASE_DIR if (BASE_DIR / "manage.py").exists() else Path()) / "var")
 # The folder that workers see over SFTP; quarantine and media lie outside it on purpose.
 SFTP_ROOT = env.folder("SFTP_ROOT", HOME / "sftp")
+SFTP_ACCOUNTS = env.folder("SFTP_ACCOUNTS", HOME / "accounts")
 MEDIA_ROOT = env.folder("MEDIA_ROOT", HOME / "media")
 QUARANTINE_ROOT = HOME / "quarantine"
 IMAGE_CACHE_ROOT = HOME / "cache" / "images"
@@ -83,6 +84,7 @@ INSTALLED_APPS = [
     "webgui.accounts",
     "webgui.registry",
     "webgui.fleet",
+    "webgui.enrolment",
     "webgui.buffer",
     "webgui.studio",
     "webgui.pages",
@@ -145,6 +147,11 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
 # server. Where it does not answer, each process counts for itself.
 BROKER_URL = env.text("BROKER_URL", "redis://127.0.0.1:6379/0")
 CACHE_URL = env.text("CACHE_URL", env.next_database(BROKER_URL))
+# With an account that may make workers' accounts there.
+BROKER_ADMIN_URL = env.text("BROKER_ADMIN_URL", BROKER_URL)
+# Where workers find the broker (any account in it is left out) and the SFTP server.
+WORKERS_BROKER = env.text("WORKERS_BROKER", BROKER_URL)
+WORKERS_SFTP = env.text("WORKERS_SFTP", "127.0.0.1:2222")
 CACHES: dict[str, Any] = {
     name: {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",

@@ -1,6 +1,7 @@
 """What a worker may do over SFTP: drop batches in, read checkpoints, nothing else.
 
-    inbox/tmp/<batch>.<worker>/    create, write, rename inside, remove
+    inbox/tmp/<batch>.<worker>/    create, write, rename inside, remove; an enrolled worker only
+                                   its own
     inbox/new/<batch>/             appears only by renaming the former; then out of reach
     checkpoints/                   read
 
@@ -18,6 +19,8 @@ from typing import Any
 
 import asyncssh
 from asyncssh import FXF_APPEND, FXF_CREAT, FXF_TRUNC, FXF_WRITE, SFTPAttrs
+
+from generator_worker.contract import worker_account
 
 WRITING = FXF_WRITE | FXF_APPEND | FXF_CREAT | FXF_TRUNC
 FOLDERS = ("inbox/tmp", "inbox/new", "checkpoints")
@@ -43,13 +46,6 @@ def _refuse(why: str) -> asyncssh.SFTPPermissionDenied:
     return asyncssh.SFTPPermissionDenied(why)
 
 
-def _need_draft(path: bytes, depth: int) -> None:
-    """The path must lie in a batch that is still being uploaded."""
-    parts = _parts(path)
-    if parts[:2] != TMP or len(parts) != depth:
-        raise _refuse("Workers write in inbox/tmp/<batch>.<worker>/ only.")
-
-
 _BATCH, _FILE = 3, 4
 
 
@@ -57,6 +53,10 @@ class Dropbox(asyncssh.SFTPServer):
     def __init__(self, chan: Any, root: Path) -> None:
         super().__init__(chan, chroot=os.fsencode(root))
         self._home = root.resolve()
+        user = str(chan.get_connection().get_extra_info("username", ""))
+        # The demo's own worker has no account of its own, and may have any name.
+        prefix = worker_account("")
+        self._worker = user.removeprefix(prefix) if user.startswith(prefix) else ""
 
     def map_path(self, path: bytes) -> bytes:
         """Refuse `..`, and symlinks that someone with shell access may have put here."""
@@ -65,9 +65,18 @@ class Dropbox(asyncssh.SFTPServer):
             raise _refuse("Symlinks are refused.")
         return os.fsencode(mapped)
 
+    def _need_draft(self, path: bytes, depth: int) -> None:
+        """The path must lie in a batch that this worker is still uploading."""
+        parts = _parts(path)
+        if parts[:2] != TMP or len(parts) != depth or not self._is_own(parts[2]):
+            raise _refuse("Workers write in their inbox/tmp/<batch>.<worker>/ only.")
+
+    def _is_own(self, draft: bytes) -> bool:
+        return not self._worker or draft.partition(b".")[2] == self._worker.encode()
+
     def open(self, path: bytes, pflags: int, attrs: SFTPAttrs) -> Any:
         if pflags & WRITING:
-            _need_draft(path, _FILE)
+            self._need_draft(path, _FILE)
         elif _parts(path)[:1] != (b"checkpoints",):
             raise _refuse("Workers read in checkpoints/ only.")
         return super().open(path, pflags, attrs)
@@ -83,19 +92,19 @@ class Dropbox(asyncssh.SFTPServer):
                 yield asyncssh.SFTPName(entry.name, attrs=attrs)
 
     def mkdir(self, path: bytes, attrs: SFTPAttrs) -> Any:
-        _need_draft(path, _BATCH)
+        self._need_draft(path, _BATCH)
         return super().mkdir(path, attrs)
 
     def rmdir(self, path: bytes) -> Any:
-        _need_draft(path, _BATCH)
+        self._need_draft(path, _BATCH)
         return super().rmdir(path)
 
     def remove(self, path: bytes) -> Any:
-        _need_draft(path, _FILE)
+        self._need_draft(path, _FILE)
         return super().remove(path)
 
     def setstat(self, path: bytes, attrs: SFTPAttrs) -> Any:
-        _need_draft(path, _FILE)
+        self._need_draft(path, _FILE)
         return super().setstat(path, attrs)
 
     def lsetstat(self, path: bytes, attrs: SFTPAttrs) -> Any:
@@ -121,11 +130,13 @@ class Dropbox(asyncssh.SFTPServer):
     async def posix_rename(self, oldpath: bytes, newpath: bytes) -> None:
         """Publish a batch: the only way into inbox/new. Within its draft a file may be renamed."""
         old, new = _parts(oldpath), _parts(newpath)
-        if old[:2] == TMP and old[:_BATCH] == new[:_BATCH] and len(old) == len(new) == _FILE:
+        if len(old) == len(new) == _FILE and old[:_BATCH] == new[:_BATCH]:
+            self._need_draft(oldpath, _FILE)
             Path(os.fsdecode(self.map_path(oldpath))).rename(os.fsdecode(self.map_path(newpath)))
             return
         inside = old[:2] == TMP and new[:2] == NEW and len(old) == len(new) == _BATCH
-        if not inside or old[2].partition(b".")[0] != new[2]:
+        whole = inside and old[2].partition(b".")[0] == new[2]
+        if not whole or not self._is_own(old[2]):
             raise _refuse("Only inbox/tmp/<batch>.<worker> can be renamed, to inbox/new/<batch>.")
         source = Path(os.fsdecode(self.map_path(oldpath)))
         target = Path(os.fsdecode(self.map_path(newpath)))

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import asyncssh
 
+# In the folder that workers see: what they pin.
+HOST_KEY_NAME = "host_key.pub"
+
 
 @dataclass(frozen=True)
 class Keys:
@@ -32,19 +35,20 @@ def ensure_keys(folder: Path) -> Keys:
     _ensure_private(keys.worker_key, "stylediffuser worker")
     if not keys.authorized.exists():
         worker = asyncssh.read_private_key(str(keys.worker_key))
-        _write_private(keys.authorized, b"restrict " + worker.export_public_key())
+        write_atomically(keys.authorized, b"restrict " + worker.export_public_key())
     return keys
 
 
 def _ensure_private(path: Path, comment: str) -> None:
     if not path.exists():
         key = asyncssh.generate_private_key("ssh-ed25519", comment=comment)
-        _write_private(path, key.export_private_key())
+        write_atomically(path, key.export_private_key())
 
 
-def _write_private(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(handle, "wb") as file:
         file.write(data)
+        os.fchmod(file.fileno(), mode)
     draft.replace(path)

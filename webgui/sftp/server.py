@@ -2,48 +2,100 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shutil
 import socket
 import time
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import asyncssh
 
+from generator_worker.contract import worker_account
+
 from .dropbox import Dropbox, lay_out
-from .keys import Keys
+from .keys import HOST_KEY_NAME, Keys, write_atomically
 
 log = logging.getLogger(__name__)
 
 USER = "worker"
+"""The demo's own worker, by the keys that were made with the server's."""
 ABANDONED_SECONDS = 24 * 3600.0
+LOOK_SECONDS = 2.0
+
+
+@dataclass
+class Doorkeeper:
+    """Who may come in, read at each log-in: keys are added and withdrawn while the server runs."""
+
+    keys: Keys
+    accounts: Path
+    inside: list[Gate] = field(default_factory=list)
+
+    def key_file(self, username: str) -> Path | None:
+        """authorized_keys of this user; None for one that nobody has enrolled."""
+        if username == USER:
+            return self.keys.authorized
+        path = self.accounts / username
+        known = username.startswith(worker_account("")) and "/" not in username
+        return path if known and path.is_file() else None
+
+    async def watch(self) -> None:
+        """Show out whose key was withdrawn or replaced since they came in."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            for gate in list(self.inside):
+                if gate.is_withdrawn():
+                    log.info("%s is turned away", gate.username)
+                    gate.close()
 
 
 class Gate(asyncssh.SSHServer):
-    """Only `USER`, only by key. Forwarding is off by default in asyncssh, and stays off."""
+    """Only by key, and forwarding is off by default in asyncssh, and stays off."""
 
-    def __init__(self, authorized: Path) -> None:
-        self._authorized = authorized
+    def __init__(self, keeper: Doorkeeper) -> None:
+        self._keeper = keeper
         self._connection: asyncssh.SSHServerConnection | None = None
+        self.username = ""
+        self._admitted_by = ""
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
+        self._keeper.inside.append(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._keeper.inside.remove(self)
 
     def begin_auth(self, username: str) -> bool:
-        if username == USER and self._connection is not None:
-            # Read at each log-in: keys are added and withdrawn while the server runs.
-            self._connection.set_authorized_keys(str(self._authorized))
+        file = self._keeper.key_file(username)
+        if file is not None and self._connection is not None:
+            self.username, self._admitted_by = username, file.read_text()
+            self._connection.set_authorized_keys(str(file))
         return True
 
+    def is_withdrawn(self) -> bool:
+        file = self._keeper.key_file(self.username) if self.username else None
+        return bool(self.username) and (file is None or file.read_text() != self._admitted_by)
 
-async def listen(sock: socket.socket, root: Path, keys: Keys) -> asyncssh.SSHAcceptor:
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.abort()
+
+
+async def listen(
+    sock: socket.socket, root: Path, keys: Keys, accounts: Path | None = None
+) -> asyncssh.SSHAcceptor:
     """Serve `root` on a bound socket until the acceptor is closed."""
     lay_out(root)
+    write_atomically(root / HOST_KEY_NAME, f"{keys.host_key_line}\n".encode(), mode=0o644)
     _clear_abandoned(root / "inbox" / "tmp")
-    return await asyncssh.listen(
+    keeper = Doorkeeper(keys, accounts or keys.authorized.parent / "accounts")
+    watching = asyncio.create_task(keeper.watch())
+    acceptor = await asyncssh.listen(
         sock=sock,
-        server_factory=partial(Gate, keys.authorized),
+        server_factory=partial(Gate, keeper),
         server_host_keys=[str(keys.host_key)],
         sftp_factory=partial(Dropbox, root=root),
         public_key_auth=True,
@@ -59,6 +111,8 @@ async def listen(sock: socket.socket, root: Path, keys: Keys) -> asyncssh.SSHAcc
         keepalive_interval=15,
         keepalive_count_max=3,
     )
+    acceptor.watching = watching
+    return acceptor
 
 
 def _clear_abandoned(tmp: Path) -> None:

@@ -32,7 +32,7 @@ class Command(BaseCommand):
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, stop.set)
         keys = ensure_keys(settings.HOME / "keys")
-        acceptor = await listen(sock, settings.SFTP_ROOT, keys)
+        acceptor = await listen(sock, settings.SFTP_ROOT, keys, settings.SFTP_ACCOUNTS)
         where = "{}:{}".format(*sock.getsockname()[:2])
         self.stdout.write(f"SFTP on {where}, user {USER}, key {keys.worker_key}")
         self.stdout.write(f"Host key: {keys.host_key_line}")
