@@ -122,6 +122,8 @@ class Reports:
                 queue=queue,
                 ignore_result=True,
                 retry=False,
+                # The server's queues are not for a worker's account to look at, or to bind.
+                declare=[],
                 **options,
             )
         except Exception as error:  # whatever the transport raises: kombu wraps only some of it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import redis
@@ -17,6 +19,8 @@ import redis
 from generator_worker.app import celery_app, take_back
 from generator_worker.config import Config
 from generator_worker.contract import INGEST_QUEUE, SERVER_QUEUE, own_queues, worker_queue
+from generator_worker.refusals import NoRoom
+from generator_worker.reports import Reports
 from tests.deploy import processes
 from tests.generator_worker.test_app import Hands, send
 
@@ -27,6 +31,7 @@ PASSWORDS = {"server": "the-server-s-password", "admin": "the-admin-s-password"}
 class Broker:
     folder: Path
     port: int
+    sftp: str = "127.0.0.1:2222"
 
     def url(self, user: str) -> str:
         return f"redis://{user}:{PASSWORDS[user]}@127.0.0.1:{self.port}/0"
@@ -54,6 +59,7 @@ class Broker:
             self.folder / "home",
             BROKER_URL=self.url("server"),
             BROKER_ADMIN_URL=self.url("admin"),
+            WORKERS_SFTP=self.sftp,
         )
         return processes.manage(env, *arguments, fails=fails)
 
@@ -92,7 +98,7 @@ def test_an_enrolled_worker_works_and_reaches_nothing_else(broker):
         assert hands.take() == 2
         hands.die()
     assert take_back(app) == 1
-    send(app, SERVER_QUEUE, 5)
+    assert Reports(app, "gpu1").refused(uuid4(), 1, NoRoom("full"))
     assert server.llen(SERVER_QUEUE) == 1
     client = redis.Redis.from_url(env["STYLEDIFFUSER_BROKER_URL"])
     assert sum(client.llen(queue) for queue in own_queues("gpu1")) == 1
@@ -129,6 +135,55 @@ def test_the_real_preflight_finds_the_broker_good(broker, tmp_path):
     )  # fmt: skip
     lines = [line for line in done.stdout.splitlines() if '"broker"' in line]
     assert len(lines) == 1 and "messages wait" in lines[0], done.stdout + done.stderr
+
+
+def test_a_real_worker_reports_under_its_account_until_it_is_revoked(broker, tmp_path):
+    """The whole process, both doors real, with the files that add_worker wrote."""
+    port = processes.free_port()
+    sftp_env = processes.server_env(tmp_path / "home", BROKER_URL=broker.url("server"))
+    serve = [sys.executable, "-m", "webgui", "run_sftp", "--port", str(port)]
+    log = tmp_path / "sftp.log"
+    with processes.running(serve, sftp_env, log, lambda: processes.listens(port)):
+        broker.sftp = f"127.0.0.1:{port}"
+        broker.manage("add_worker", "gpu1", "--out", str(tmp_path / "gpu1"))
+        server = broker.client("server")
+        log = tmp_path / "worker.log"
+        env = {**_from_file(tmp_path / "gpu1"), "STYLEDIFFUSER_WORKER_HOME": str(tmp_path / "w")}
+        work = [sys.executable, "-m", "generator_worker"]
+        everything = {**processes.clean_env(), **env, "OMP_NUM_THREADS": "1"}
+        with processes.running(work, everything, log, lambda: _beats(server) > 1):
+            assert "permission" not in log.read_text().lower(), log.read_text()
+            preflight = _preflight(everything)
+            assert {finding["check"] for finding in preflight if finding["level"] == "ok"} >= {
+                "broker",
+                "sftp",
+            }, preflight
+            broker.manage("revoke_worker", "gpu1")
+            server.delete(SERVER_QUEUE)
+            assert "sftp" not in {
+                finding["check"] for finding in _preflight(everything) if finding["level"] == "ok"
+            }
+            assert server.llen(SERVER_QUEUE) == 0
+
+
+def _from_file(folder: Path) -> dict[str, str]:
+    for path in folder.iterdir():
+        assert path.stat().st_mode & 0o077 == 0
+    lines = (folder / "generator.env").read_text().splitlines()
+    key = {"STYLEDIFFUSER_SFTP_KEY": str(folder / "worker_key")}
+    return dict(line.split("=", 1) for line in lines) | key
+
+
+def _beats(server: redis.Redis) -> int:
+    return sum(b"fleet.heartbeat" in text for text in server.lrange(SERVER_QUEUE, 0, -1))
+
+
+def _preflight(env: dict[str, str]) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "generator_worker", "preflight", "--seconds", "0", "--json"],
+        env=env, cwd=processes.ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
 def test_a_revoked_worker_is_cut_off_and_its_queues_are_gone(broker):
