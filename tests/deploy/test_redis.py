@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import pytest
 import redis
+from redis.exceptions import NoPermissionError
 
 from generator_worker.app import celery_app, take_back
 from generator_worker.config import Config
@@ -122,7 +123,7 @@ def _theft() -> tuple[tuple[str, ...], ...]:
 
 def _refused(client: redis.Redis, *commands: tuple[str, ...]) -> None:
     for command in commands:
-        with pytest.raises(redis.NoPermissionError):
+        with pytest.raises(NoPermissionError):
             client.execute_command(*command)
 
 
@@ -183,7 +184,8 @@ def _preflight(env: dict[str, str]) -> list[dict[str, Any]]:
         [sys.executable, "-m", "generator_worker", "preflight", "--seconds", "0", "--json"],
         env=env, cwd=processes.ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return [line for line in lines if "level" in line]
 
 
 def test_a_revoked_worker_is_cut_off_and_its_queues_are_gone(broker):
@@ -240,3 +242,12 @@ def test_a_short_password_is_refused(tmp_path):
     )  # fmt: skip
     assert done.returncode == 1
     assert "less than 16" in done.stderr
+
+
+def test_an_account_that_may_not_admit_is_told_which_setting_to_set(broker):
+    env = processes.server_env(
+        broker.folder / "home",
+        BROKER_URL=broker.url("server"),
+        BROKER_ADMIN_URL=broker.url("server"),
+    )
+    assert "BROKER_ADMIN_URL" in processes.manage(env, "add_worker", "gpu1", fails=True)

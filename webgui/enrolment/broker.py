@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import redis
 from django.conf import settings
+from redis.exceptions import NoPermissionError
 
 from generator_worker.contract import (
     INGEST_QUEUE,
@@ -91,7 +92,7 @@ def _connection() -> Iterator[redis.Redis]:
     )
     try:
         yield client
-    except redis.NoPermissionError as error:
+    except NoPermissionError as error:
         raise BrokerFault(
             "The broker does not let this account manage others: set "
             "STYLEDIFFUSER_BROKER_ADMIN_URL to one that may."
