@@ -7,7 +7,7 @@ import logging
 import shutil
 import socket
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -26,13 +26,12 @@ ABANDONED_SECONDS = 24 * 3600.0
 LOOK_SECONDS = 2.0
 
 
-@dataclass
+@dataclass(frozen=True)
 class Doorkeeper:
     """Who may come in, read at each log-in: keys are added and withdrawn while the server runs."""
 
     keys: Keys
     accounts: Path
-    inside: list[Gate] = field(default_factory=list)
 
     def key_file(self, username: str) -> Path | None:
         """authorized_keys of this user; None for one that nobody has enrolled."""
@@ -41,15 +40,6 @@ class Doorkeeper:
         path = self.accounts / username
         known = username.startswith(worker_account("")) and "/" not in username
         return path if known and path.is_file() else None
-
-    async def watch(self) -> None:
-        """Show out whose key was withdrawn or replaced since they came in."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            for gate in list(self.inside):
-                if gate.is_withdrawn():
-                    log.info("%s is turned away", gate.username)
-                    gate.close()
 
 
 class Gate(asyncssh.SSHServer):
@@ -60,13 +50,15 @@ class Gate(asyncssh.SSHServer):
         self._connection: asyncssh.SSHServerConnection | None = None
         self.username = ""
         self._admitted_by = ""
+        self._next_look: asyncio.TimerHandle | None = None
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
-        self._keeper.inside.append(self)
+        self._look()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._keeper.inside.remove(self)
+        if self._next_look is not None:
+            self._next_look.cancel()
 
     def begin_auth(self, username: str) -> bool:
         file = self._keeper.key_file(username)
@@ -75,13 +67,22 @@ class Gate(asyncssh.SSHServer):
             self._connection.set_authorized_keys(str(file))
         return True
 
-    def is_withdrawn(self) -> bool:
-        file = self._keeper.key_file(self.username) if self.username else None
-        return bool(self.username) and (file is None or file.read_text() != self._admitted_by)
-
-    def close(self) -> None:
-        if self._connection is not None:
+    def _look(self) -> None:
+        """Show out who came in by a key that was withdrawn or replaced since."""
+        if self._connection is not None and self._is_withdrawn():
+            log.info("%s is turned away", self.username)
             self._connection.abort()
+            return
+        self._next_look = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+
+    def _is_withdrawn(self) -> bool:
+        if not self.username:
+            return False
+        file = self._keeper.key_file(self.username)
+        try:
+            return file is None or file.read_text() != self._admitted_by
+        except FileNotFoundError:
+            return True
 
 
 async def listen(
@@ -92,8 +93,7 @@ async def listen(
     write_atomically(root / HOST_KEY_NAME, f"{keys.host_key_line}\n".encode(), mode=0o644)
     _clear_abandoned(root / "inbox" / "tmp")
     keeper = Doorkeeper(keys, accounts or keys.authorized.parent / "accounts")
-    watching = asyncio.create_task(keeper.watch())
-    acceptor = await asyncssh.listen(
+    return await asyncssh.listen(
         sock=sock,
         server_factory=partial(Gate, keeper),
         server_host_keys=[str(keys.host_key)],
@@ -111,8 +111,6 @@ async def listen(
         keepalive_interval=15,
         keepalive_count_max=3,
     )
-    acceptor.watching = watching
-    return acceptor
 
 
 def _clear_abandoned(tmp: Path) -> None:
