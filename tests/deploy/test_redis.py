@@ -224,10 +224,17 @@ def test_a_name_is_enrolled_once_unless_asked_anew(broker):
     first = broker.admit("gpu1")
     assert "--anew" in broker.manage("add_worker", "gpu1", fails=True)
     assert redis.Redis.from_url(first["STYLEDIFFUSER_BROKER_URL"]).ping()
+    inside = redis.Redis.from_url(first["STYLEDIFFUSER_BROKER_URL"])
+    assert inside.ping()
     second = broker.admit("gpu1", "--anew")
     assert redis.Redis.from_url(second["STYLEDIFFUSER_BROKER_URL"]).ping()
     with pytest.raises(redis.AuthenticationError):
-        redis.Redis.from_url(first["STYLEDIFFUSER_BROKER_URL"]).ping()
+        inside.ping()  # the connection it had was closed
+
+
+def test_without_an_account_nobody_comes_in(broker):
+    with pytest.raises(redis.AuthenticationError):
+        redis.Redis(host="127.0.0.1", port=broker.port).ping()
 
 
 def test_a_short_password_is_refused(tmp_path):
