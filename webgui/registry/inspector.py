@@ -74,6 +74,8 @@ def finished(command: Sequence[str], scratch: Path, seconds: int) -> Outcome:
 
 def _give_way() -> None:
     os.nice(10)  # visitors first
+    # A server that a shell started in the background ignores SIGINT, and so would this process.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     # As Ctrl-C would: it ends the process it has started before it ends itself.
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
