@@ -48,6 +48,7 @@ lint: setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit -q -c pyproject.toml -r webgui generator_worker messaging models_core
 
 format: setup-dev
 	$(BIN)/ruff check --fix .

@@ -69,7 +69,7 @@ def style_definition(name: str) -> dict[str, Any]:
 
 def draw_options(groups: Sequence[Group], rules: Sequence[Rule], seed: str) -> Drawing:
     """Choose one trait per group, redrawing while a rule forbids the combination."""
-    dice = random.Random(seed)  # noqa: S311  drawing lots, not secrets
+    dice = random.Random(seed)  # nosec B311  # noqa: S311  drawing lots, not secrets
     for _ in range(1000):
         chosen = {
             g.name: dice.choices(g.choices, weights=[c.weight for c in g.choices])[0]

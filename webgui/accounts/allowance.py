@@ -9,7 +9,6 @@ only now and then does a claim wait to find out whether it answers again.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import math
 import time
@@ -19,7 +18,7 @@ from django.conf import settings
 from django.core.cache import BaseCache, caches
 from django.http import HttpRequest
 
-from .visitor import address_of
+from .visitor import address_of, network_of
 
 WINDOW = 60  # seconds
 REST = 10  # seconds without asking a cache that did not answer
@@ -46,18 +45,8 @@ class Allowance:
 def spend_claim(request: HttpRequest) -> Allowance:
     """Count one claim of this client; the answer says whether it is granted."""
     limit = settings.CLAIMS_PER_MINUTE
-    used, reset = _shared.count(f"claims:{_household(address_of(request))}")
+    used, reset = _shared.count(f"claims:{network_of(request) or address_of(request)}")
     return Allowance(limit, max(0, limit - used), reset, granted=used <= limit)
-
-
-def _household(address: str) -> str:
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if found.version == 6 and found.ipv4_mapped is None:
-        return str(ipaddress.ip_network((found, 64), strict=False))
-    return address
 
 
 class _Shared:

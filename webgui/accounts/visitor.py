@@ -10,6 +10,7 @@ an administrator's log-in and log-out, so the visitor's strip of avatars does to
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
 from collections.abc import Callable
 
@@ -18,7 +19,7 @@ from django.core import signing
 from django.http import HttpRequest, HttpResponse
 from rest_framework.throttling import BaseThrottle
 
-COOKIE = "visitor"
+COOKIE = settings.COOKIE_PREFIX + "visitor"
 SALT = "webgui.accounts.visitor"
 YEAR = 365 * 24 * 3600
 
@@ -49,6 +50,20 @@ def client_of(request: HttpRequest) -> str:
 def address_of(request: HttpRequest) -> str:
     """The client's address; X-Forwarded-For counts only as far as NUM_PROXIES says."""
     return str(BaseThrottle().get_ident(request))[:64]  # type: ignore[arg-type]
+
+
+def network_of(request: HttpRequest) -> str | None:
+    """The address by which a client is counted: of IPv6 the first of its /64, of which a household
+    has all. None where what is said to be one is none."""
+    try:
+        address = ipaddress.ip_address(address_of(request))
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, 64), strict=False).network_address)
 
 
 class VisitorCookie:

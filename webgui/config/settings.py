@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,15 @@ SECURE_HSTS_PRELOAD = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS and NUM_PROXIES else None
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+# Over TLS browsers hold cookies of these names to be of this very host, and secure.
+COOKIE_PREFIX = "__Host-" if HTTPS else ""
+SESSION_COOKIE_NAME = COOKIE_PREFIX + "sessionid"
+CSRF_COOKIE_NAME = COOKIE_PREFIX + "csrftoken"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
-SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True  # forms carry the token to our scripts
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 3600 * env.number("SESSION_HOURS", 12, least=1)
+MESSAGE_STORAGE = "webgui.accounts.notices.NoticesCookie"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'self'"],
@@ -60,14 +67,31 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
-    )
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "webgui.accounts.passwords.NoWordsOfThisSite"},
 ]
+# Wrong passwords are counted and log-ins locked as `webgui.accounts.lockout` says.
+LOGIN_FAILURES = env.number("LOGIN_FAILURES", 5, least=1)
+LOGIN_LOCK_MINUTES = env.number("LOGIN_LOCK_MINUTES", 15, least=1)
+LOGIN_URL, LOGIN_REDIRECT_URL = "admin:login", "admin:index"
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AXES_HANDLER = "webgui.accounts.lockout.Lock"
+AXES_FAILURE_LIMIT = LOGIN_FAILURES
+AXES_COOLOFF_TIME = timedelta(minutes=LOGIN_LOCK_MINUTES)
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_LOCKOUT_PARAMETERS = ["ip_address"]
+AXES_CLIENT_IP_CALLABLE = "webgui.accounts.visitor.network_of"
+AXES_LOCKOUT_CALLABLE = "webgui.accounts.lockout.locked_out"
+AXES_DISABLE_ACCESS_LOG = True  # the log has it
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "csrfmiddlewaretoken"]
 
 # --- application -------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -81,6 +105,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "csp",
+    "axes",
     "webgui.accounts",
     "webgui.registry",
     "webgui.fleet",
@@ -103,6 +128,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "webgui.accounts.visitor.VisitorCookie",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "webgui.config.urls"
 WSGI_APPLICATION = "webgui.config.wsgi.application"
@@ -286,6 +312,8 @@ LOGGING = {
     "loggers": {
         # Refusals (4xx) are the client's affair; the access log has them already.
         "django.request": {"level": "ERROR", "filters": ["not foreseen"]},
+        # `webgui.accounts.lockout` says it in one line each.
+        "axes": {"level": "ERROR"},
         # A line for each of the clock's ticks would bury what happened.
         "celery.app.trace": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
