@@ -28,8 +28,12 @@ def need(*programs: str, root: bool = False) -> None:
     if root and os.geteuid() != 0:
         missing.append("root's rights")
     if missing:
-        why = f"needs {', '.join(missing)}"
-        pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)
+        lacking(*missing)
+
+
+def lacking(*things: str) -> None:
+    why = f"needs {', '.join(things)}"
+    pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)
 
 
 @contextlib.contextmanager

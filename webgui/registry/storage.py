@@ -39,7 +39,7 @@ def store(source: Path) -> dict[str, Any]:
         # What is visible under its digest is whole: workers may look at any moment.
         draft = root() / f".{uuid.uuid4()}"
         shutil.move(source, draft)
-        draft.chmod(0o640)
+        draft.chmod(0o644)
         draft.replace(target)
     return {"sha256": sha256, "bytes": size}
 
@@ -56,7 +56,7 @@ def keep(source: Path, sha256: str) -> None:
             if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
                 raise ValueError(f"{source} changed while it was copied")
             os.fsync(file.fileno())
-        draft.chmod(0o640)
+        draft.chmod(0o644)
         draft.replace(place(sha256))
     finally:
         draft.unlink(missing_ok=True)
@@ -71,7 +71,7 @@ def keep_content(content: bytes) -> str:
         with draft.open("wb") as file:
             file.write(content)
             os.fsync(file.fileno())
-        draft.chmod(0o640)
+        draft.chmod(0o644)
         draft.replace(place(sha256))
     return sha256
 
