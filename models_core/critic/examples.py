@@ -52,6 +52,9 @@ class Batch(NamedTuple):
     wanted: Tensor  # scores [n]: 1 - strength
     places: Tensor  # [n, cells, cells]: the same place by place; NaN where nobody knows
 
+    def to(self, device: torch.device) -> Batch:
+        return Batch(*(part.to(device) for part in self))
+
 
 class Examples:
     """Batches of pictures and wanted scores, each decided by its generator alone.

@@ -34,10 +34,10 @@ class CriticTraining:
         self.run, self.cfg = run, run.recipe["training"]
         torch.manual_seed(self.cfg["seed"])
         net = run.recipe["network"]
-        self.model = CriticNetwork(net["size"], tuple(net["widths"]))
+        self.model = CriticNetwork(net["size"], tuple(net["widths"])).to(run.device)
         # What is wrong place by place, asked in training alone: it teaches the features faults
         # that are small in the picture.
-        self.places = nn.Conv2d(net["widths"][-1], 1, 1)
+        self.places = nn.Conv2d(net["widths"][-1], 1, 1).to(run.device)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
             [*self.model.parameters(), *self.places.parameters()],
@@ -84,7 +84,7 @@ class CriticTraining:
         """
         seed_step(self.cfg["seed"], self.step)
         dice = np.random.default_rng([self.cfg["seed"], self.step])
-        batch = self.examples.batch(self.cfg["batch"], dice)
+        batch = self.examples.batch(self.cfg["batch"], dice).to(self.run.device)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
         features = self.model.features(batch.images)
@@ -142,6 +142,6 @@ def finish(run: Run, network: CriticNetwork, per_fault: int) -> dict[str, Any]:
 def main(recipe: Path, folder: Path, steps: int | None = None) -> dict[str, Any]:
     run = Run(folder, recipe)
     job = train(run, steps=steps)
-    measured = finish(run, job.average, job.cfg["per_fault"])
+    measured = finish(run, job.average.cpu(), job.cfg["per_fault"])
     run.log(step=job.step, **{k: v for k, v in measured.items() if isinstance(v, float)})
     return measured

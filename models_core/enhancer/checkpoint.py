@@ -12,8 +12,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import torch
 from accelerate import init_empty_weights
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import (
@@ -45,7 +46,7 @@ class CheckpointError(WeightsError):
 
 @dataclass(frozen=True)
 class Enhancer:
-    """The components of one Stable Diffusion, in evaluation mode on the CPU."""
+    """The components of one Stable Diffusion, in evaluation mode; loaded on the CPU."""
 
     unet: UNet2DConditionModel
     vae: AutoencoderKL
@@ -55,6 +56,12 @@ class Enhancer:
 
     def modules(self) -> tuple[nn.Module, ...]:
         return (self.unet, self.vae, self.text_encoder)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the networks, in place."""
+        for module in self.modules():
+            module.to(device)
+        return self
 
     def save(self, folder: Path) -> None:
         """Write diffusers' folder layout, one component a subfolder."""

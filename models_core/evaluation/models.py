@@ -51,9 +51,7 @@ def open_model(row: Row, comparison: Comparison, bundle: Bundle, device: str) ->
     if row.model == STYLEGAN2:
         return stylegan2(bundle, device, truncation=params.get("truncation", 1.0))
     if row.model == STABLE_DIFFUSION:
-        enhancer = load_enhancer(_stable_diffusion(comparison))
-        for module in enhancer.modules():
-            module.to(device)
+        enhancer = load_enhancer(_stable_diffusion(comparison)).to(device)
         return stable_diffusion(
             enhancer,
             prefix=params.get("prefix", ()),

@@ -62,9 +62,9 @@ class AutoencoderTraining(PartsState):
         size = run.recipe["network"]["image_size"]
         kinds = run.recipe.get("kinds", ["crop", "whole"])
         self.sources = [s.pixels(kind, size) for s in sets for kind in kinds]
-        self.held_out = to_tensor(held_out.pixels("crop", size)[:32])
+        self.held_out = to_tensor(held_out.pixels("crop", size)[:32]).to(run.device)
         torch.manual_seed(self.cfg["seed"])
-        self.model = build_autoencoder(run.recipe["network"])
+        self.model = build_autoencoder(run.recipe["network"]).to(run.device)
         state = run.load()
         if state is None and "init" in run.recipe:
             start_from(self.model, Path(run.recipe["init"]))
@@ -85,7 +85,8 @@ class AutoencoderTraining(PartsState):
             room = pixels.shape[1] - patch + 1
             y, x = torch.randint(room, (2,), generator=order).tolist()
             out[i] = pixels[index, y : y + patch, x : x + patch]
-        return to_tensor(out).contiguous(memory_format=torch.channels_last)
+        images = to_tensor(out).to(self.run.device)
+        return images.contiguous(memory_format=torch.channels_last)
 
     def take_step(self) -> dict[str, float]:
         last = self.cfg["steps"]
@@ -96,7 +97,7 @@ class AutoencoderTraining(PartsState):
             group["lr"] = rate
         if self.step == self.cfg.get("decoder_only_from"):
             self._settle_encoder()
-        with autocast(self.cfg):
+        with autocast(self.cfg, self.run.device):
             z, penalty = self._encode(x, late=self.step >= self.cfg["kl_from"] * last)
             y = self.model.decode(z).sample.float()
         mse, l1 = F.mse_loss(y, x), (y - x).abs().mean()

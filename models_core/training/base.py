@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from peft import LoraConfig
 from torch import Tensor
@@ -15,8 +16,8 @@ from models_core.enhancer.checkpoint import Enhancer, load_enhancer
 from models_core.enhancer.weights import lay_out
 
 
-def open_base(recipe: Mapping[str, Any]) -> Enhancer:
-    """The Stable Diffusion a recipe names, frozen.
+def open_base(recipe: Mapping[str, Any], device: torch.device | str = "cpu") -> Enhancer:
+    """The Stable Diffusion a recipe names, frozen, on `device`.
 
     `base` is a folder in diffusers' layout or a single file (with its configuration's folder as
     `base_config`, where it is of an unusual size); `[[loras]]`, each with `path` and `weight`, are
@@ -30,7 +31,7 @@ def open_base(recipe: Mapping[str, Any]) -> Enhancer:
         vae = AutoencoderKL.from_pretrained(recipe["vae"], local_files_only=True)
         lay_out(vae.requires_grad_(False).eval(), channels_last=True)
         base = replace(base, vae=vae)
-    return base
+    return base.to(device)
 
 
 def add_lora(unet: UNet2DConditionModel, lora: Mapping[str, Any]) -> list[Tensor]:

@@ -25,10 +25,16 @@ class ForwardProcess:
             "v_prediction" (Salimans 2022), which some Stable Diffusion 2.x were trained for.
         min_snr_gamma: γ of min-SNR weighting (Hang 2023, §3.4: min(SNR, γ) / SNR for ε, over
             SNR + 1 for v); None weighs all steps alike.
+        device: where z and t lie.
     """
 
-    def __init__(self, scheduler: Any, min_snr_gamma: float | None = None) -> None:
-        self.alphas_cumprod: Tensor = scheduler.alphas_cumprod
+    def __init__(
+        self,
+        scheduler: Any,
+        min_snr_gamma: float | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.alphas_cumprod: Tensor = scheduler.alphas_cumprod.to(device)
         self.prediction = scheduler.config.prediction_type
         if self.prediction not in ("epsilon", "v_prediction"):
             raise ValueError(f"training knows epsilon and v_prediction, not {self.prediction!r}")
@@ -63,7 +69,7 @@ class ForwardProcess:
     ) -> Tensor:
         """The loss of z [N, C, H, W] at timesteps drawn uniformly; `predict(z_t, t)` is a UNet."""
         noise = torch.randn_like(z)
-        t = torch.randint(self.steps, (len(z),), generator=order)
+        t = torch.randint(self.steps, (len(z),), generator=order).to(z.device)
         return self.loss(predict(self.add_noise(z, noise, t), t), self.target(z, noise, t), t)
 
     def loss(self, predicted: Tensor, target: Tensor, t: Tensor) -> Tensor:
@@ -77,19 +83,20 @@ class ForwardProcess:
         return error.mean()
 
 
-def autocast(training: Mapping[str, Any], device: str = "cpu") -> AbstractContextManager[Any]:
+def autocast(training: Mapping[str, Any], device: torch.device) -> AbstractContextManager[Any]:
     """The recipe's `precision`: "fp32" (default) or "bf16", where matrix products and
     convolutions compute in bfloat16 and weights, sums and optimizer stay float32."""
     name = training.get("precision", "fp32")
     if name not in PRECISIONS:
         raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {name!r}")
-    return torch.autocast(device, torch.bfloat16, enabled=name == "bf16")
+    return torch.autocast(device.type, torch.bfloat16, enabled=name == "bf16")
 
 
 @torch.no_grad()
 def encode_latents(vae: AutoencoderKL, pixels: Tensor) -> Tensor:
     """Images [N, 3, H, W] in [−1, 1] → scaled latents (the posterior's mode)."""
-    z = vae.encode(pixels.contiguous(memory_format=torch.channels_last)).latent_dist.mode()
+    fast = pixels.to(vae.device).contiguous(memory_format=torch.channels_last)
+    z = vae.encode(fast).latent_dist.mode()
     return z * vae.config.scaling_factor
 
 
@@ -103,6 +110,6 @@ def cached_latents(
             encode_latents(vae, to_tensor(pixels[i : i + 32])) for i in range(0, len(pixels), 32)
         ]
         part = file.with_suffix(".part")
-        torch.save(torch.cat(parts), part)
+        torch.save(torch.cat(parts).cpu(), part)
         part.replace(file)
     return torch.load(file, weights_only=True, mmap=True)

@@ -30,14 +30,15 @@ from models_core.training.state import ParametersState
 class LoraTraining(ParametersState):
     def __init__(self, run: Run) -> None:
         self.run, self.cfg = run, run.recipe["training"]
-        self.base = open_base(run.recipe)
+        self.base = open_base(run.recipe, run.device)
         self.sources = Sources(self.base.vae, run.recipe["sources"], run)
         torch.manual_seed(self.cfg["seed"])
         trained = add_lora(self.base.unet, run.recipe["lora"])
         self.optimizer = torch.optim.AdamW(
             trained, lr=self.cfg["lr"], betas=(0.9, 0.99), weight_decay=1e-3
         )
-        self.process = ForwardProcess(self.base.scheduler, self.cfg.get("min_snr_gamma"))
+        gamma = self.cfg.get("min_snr_gamma")
+        self.process = ForwardProcess(self.base.scheduler, gamma, run.device)
         self.begin(trained, run.load())
 
     def take_step(self) -> dict[str, float]:
@@ -58,7 +59,7 @@ class LoraTraining(ParametersState):
     def _predict(self, captions: list[str], z_t: Tensor, t: Tensor) -> Tensor:
         with torch.no_grad():
             hidden = encode_text(self.base.tokenizer, self.base.text_encoder, captions)
-        with autocast(self.cfg):
+        with autocast(self.cfg, self.run.device):
             return self.base.unet(z_t, t, hidden).sample
 
     def merged(self) -> Enhancer:

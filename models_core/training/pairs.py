@@ -82,7 +82,8 @@ class Pairs:
         """w's [N, num_ws, w_dim] for the pictures of these numbers."""
         tags = [self.tags[i] for i in index]
         psi = float(torch.rand(1, generator=order) * (self.high - self.low) + self.low)
-        ws = self.prototype.map(torch.randn(len(index), self.prototype.G.z_dim), tags, psi)
+        z = torch.randn(len(index), self.prototype.G.z_dim).to(self.prototype.device)
+        ws = self.prototype.map(z, tags, psi)
         if self.encoded is None:
             return ws
         found = torch.stack([self.encoded[i] for i in index]).to(ws)

@@ -40,6 +40,7 @@ class Sources:
     """A recipe's `[[sources]]`, drawn from by their weights."""
 
     def __init__(self, vae: AutoencoderKL, specs: Sequence[dict[str, Any]], run: Run) -> None:
+        self.device = run.device
         self.members = [Source(vae, spec, run) for spec in specs]
         self.weights = torch.tensor([s.weight for s in self.members])
 
@@ -59,7 +60,8 @@ class Sources:
             empty = torch.rand(1, generator=order).item() < training["caption_dropout"]
             drop = training["tag_dropout"]
             captions.append("" if empty else source.caption(index, order, drop))
-        return torch.stack(z).contiguous(memory_format=torch.channels_last), captions
+        fast = torch.stack(z).to(self.device).contiguous(memory_format=torch.channels_last)
+        return fast, captions
 
     def examples(self, count: int) -> list[str]:
         """Captions of the sources' first images, in turn."""

@@ -48,7 +48,9 @@ class ParametersState:
         self.trained = list(trained)
         self.average = [p.detach().clone() for p in self.trained]
         if state is not None:
-            self.step, self.average = state["step"], state["average"]
+            self.step = state["step"]
+            for mean, value in zip(self.average, state["average"], strict=True):
+                mean.copy_(value)
             self._put(state["parameters"])
             self.optimizer.load_state_dict(state["optimizer"])
 

@@ -55,8 +55,8 @@ class StyleDiffuserTraining(ParametersState):
         self.prefix = recipe.get("prefix", [])
         dataset = ImageFolder(Path(recipe["data"]))
         self.tags = dataset.tags
-        self.prototype = Prototype.from_pretrained(recipe["prototype"]).eval()
-        base = open_base(recipe)
+        self.prototype = Prototype.from_pretrained(recipe["prototype"]).eval().to(run.device)
+        base = open_base(recipe, run.device)
         self.unet, self.text, self.vae = base.unet, base.text_encoder, base.vae
         self.tokenizer, self.scheduler = base.tokenizer, base.scheduler
         self.latents = cached_latents(
@@ -76,7 +76,7 @@ class StyleDiffuserTraining(ParametersState):
         if self.cfg.get("train_base"):
             self.lora = list(self.unet.requires_grad_(True).parameters())
         self.adapter = StyleAdapter.fitting(self.prototype.G, self.unet, recipe["tokens"])
-        self.adapter.install(self.unet)
+        self.adapter.to(run.device).install(self.unet)
         state = run.load()
         if state is None and "init" in recipe:
             start_from(self.adapter, Path(recipe["init"]))
@@ -85,31 +85,31 @@ class StyleDiffuserTraining(ParametersState):
             {"params": self.lora, "peak": self.cfg["lora_lr"]},
         ]
         self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=1e-3)
-        self.process = ForwardProcess(self.scheduler, self.cfg.get("min_snr_gamma"))
+        gamma = self.cfg.get("min_snr_gamma")
+        self.process = ForwardProcess(self.scheduler, gamma, run.device)
         self.begin([*self.adapter.parameters(), *self.lora], state)
 
     def take_step(self) -> dict[str, float]:
-        cfg = self.cfg
+        cfg, device = self.cfg, self.run.device
         order = seed_step(cfg["seed"], self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, cfg["steps"], group["peak"], cfg["warmup"])
         n, first = cfg["batch"], round(self.process.steps * cfg["max_strength"])
         index = batch_indices(len(self.latents), n, order).tolist()
         tags = [self.tags[i] for i in index]
-        clean = torch.stack([self.latents[i] for i in index])
+        clean = torch.stack([self.latents[i] for i in index]).to(device)
         with torch.no_grad():
             ws = self.pairs.ws(index, order)
             image, features = self.prototype.draw(ws)
             start = encode_latents(self.vae, enlarge(image, self.vae.config.sample_size))
             hidden = encode_text(self.tokenizer, self.text, self._captions(tags, order))
-        t = torch.randint(first, (n,), generator=order)
+        t = torch.randint(first, (n,), generator=order).to(device)
         noise = torch.randn_like(clean)
-        z_t = self.process.add_noise(
-            bridge(clean, start, t, first, torch.rand(n, generator=order)), noise, t
-        )
+        share = torch.rand(n, generator=order).to(device)
+        z_t = self.process.add_noise(bridge(clean, start, t, first, share), noise, t)
         target = self.process.target(clean, self.process.noise_towards(clean, z_t, t), t)
         fast = z_t.contiguous(memory_format=torch.channels_last)
-        with autocast(cfg):
+        with autocast(cfg, device):
             hidden = torch.cat([hidden, self.adapter.style_tokens(ws)], dim=1)
             residuals = self.adapter.residuals(features)
             predicted = supervised_unet(self.unet, fast, t, hidden, residuals)

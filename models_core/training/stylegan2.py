@@ -151,7 +151,7 @@ class StyleGAN2Training:
         return torch.randn(n, self.G.z_dim).to(self.run.device)
 
     def _autocast(self) -> Any:
-        return autocast(self.cfg, self.run.device.type)
+        return autocast(self.cfg, self.run.device)
 
     def _step_discriminator(
         self, real: Tensor, real_c: Tensor, fake_c: Tensor, order: torch.Generator

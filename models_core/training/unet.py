@@ -38,7 +38,8 @@ class UNetTraining(PartsState):
     def __init__(self, run: Run) -> None:
         self.run, self.cfg = run, run.recipe["training"]
         recipe = run.recipe
-        self.vae = AutoencoderKL.from_pretrained(recipe["vae"]).eval().requires_grad_(False)
+        vae = AutoencoderKL.from_pretrained(recipe["vae"]).eval().requires_grad_(False)
+        self.vae = vae.to(run.device)
         self.sources = Sources(self.vae, recipe["sources"], run)
         text = recipe["text_encoder"]
         torch.manual_seed(self.cfg["seed"])
@@ -50,12 +51,14 @@ class UNetTraining(PartsState):
             start_from(self.unet, Path(recipe["init"]) / "unet")
             start_text_encoder(self.text_encoder, self.tokenizer, Path(recipe["init"]))
         self.model = torch.nn.ModuleDict({"unet": self.unet, "text": self.text_encoder})
+        self.model.to(run.device)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=self.cfg["lr"], betas=(0.9, 0.99), weight_decay=1e-2
         )
         self.scheduler = build_scheduler(self.cfg.get("schedule", "scaled_linear"))
-        self.process = ForwardProcess(self.scheduler, self.cfg.get("min_snr_gamma"))
+        gamma = self.cfg.get("min_snr_gamma")
+        self.process = ForwardProcess(self.scheduler, gamma, run.device)
         self.restore(state)
 
     def take_step(self) -> dict[str, float]:
@@ -74,7 +77,7 @@ class UNetTraining(PartsState):
         return {"loss": loss.item(), "lr": rate}
 
     def _predict(self, captions: list[str], z_t: Tensor, t: Tensor) -> Tensor:
-        with autocast(self.cfg):
+        with autocast(self.cfg, self.run.device):
             hidden = encode_text(self.tokenizer, self.text_encoder, captions)
             return self.unet(z_t, t, hidden).sample
 
