@@ -29,6 +29,7 @@ TITLES = {
     STABLE_DIFFUSION: "Stable Diffusion + LoRA",
     STYLEDIFFUSER: "StyleDiffuser",
 }
+FIGURES = ("benign (95 %)", "two-sample", "Fréchet", "kernel × 1000", "precision", "recall")
 SHEET = 64  # pictures a sheet
 SIDE_BY_SIDE = 10  # seeds whose pictures by every model stand under each other
 
@@ -107,29 +108,36 @@ def line(context: Context, measured: Measured) -> dict[str, Any]:
 
 def table(lines: Sequence[Mapping[str, Any]], rows: Sequence[Measured]) -> str:
     head = [
-        *("model", "steps", "conditioning", "benign (95 %)", "two-sample", "Fréchet"),
-        *("kernel × 1000", "precision", "recall", "tags", "s/image", "images/s", "peak MiB"),
+        *("model", "steps", "conditioning", *FIGURES),
+        *("tags", "s/image", "images/s", "peak MiB"),
     ]
     body = []
     for one, measured in zip(lines, rows, strict=True):
-        deviation = measured.figures.kernel_deviation
         speed = [f"{one[name]:{how}}" if one[name] else "" for name, how in SPEEDS]
         body.append(
             [
                 TITLES[one["model"]],
                 str(one["steps"] or ""),
                 one["conditioning"] or "",
-                f"{one['benign_rate']:.1%} ({one['benign_low']:.1%}–{one['benign_high']:.1%})",
-                f"{one['two_sample_accuracy']:.1%}",
-                f"{one['frechet']:.2f}",
-                f"{1000 * one['kernel']:.2f} ± {1000 * deviation:.2f}",
-                f"{one['precision']:.3f}",
-                f"{one['recall']:.3f}",
+                *figure_cells(measured.figures),
                 f"{one['tag_agreement']:.1%}",
                 *speed,
             ]
         )
     return markdown(head, body)
+
+
+def figure_cells(figures: Figures) -> list[str]:
+    """The columns `FIGURES` of a row."""
+    low, high = figures.benign_low, figures.benign_high
+    return [
+        f"{figures.benign_rate:.1%} ({low:.1%}–{high:.1%})",
+        f"{figures.two_sample_accuracy:.1%}",
+        f"{figures.frechet:.2f}",
+        f"{1000 * figures.kernel:.2f} ± {1000 * figures.kernel_deviation:.2f}",
+        f"{figures.precision:.3f}",
+        f"{figures.recall:.3f}",
+    ]
 
 
 SPEEDS = (("seconds_per_image", ".3f"), ("images_per_second", ".2f"), ("peak_mib", ".0f"))
