@@ -19,14 +19,15 @@ from generator_worker.journal import Journal
 from generator_worker.ledger import Ledger
 from generator_worker.outbox import Outbox
 from generator_worker.reports import Reports
-from messaging import link
+from messaging import link, logs, traces
 
 config = Config.from_env()
+logs.hide_passwords(config.broker_url)
 
 
 def celery_app(config: Config) -> Celery[Any]:
     app: Celery[Any] = Celery(
-        "generator_worker", broker=config.broker_url, task_cls=link.WatchedTask
+        "generator_worker", broker=config.broker_url, task_cls=traces.TracedTask
     )
     link.watch(app)
     app.conf.update(

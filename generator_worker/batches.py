@@ -90,6 +90,7 @@ def carry_out(workshop: Workshop, order: GenerateBatch) -> Made | None:
         return None
     made = None
     starts = workshop.journal.begin(order.batch_id)
+    log.info("Begun: %d images for %s, attempt %d", order.count, order.pool, order.attempt)
     try:
         _admit(workshop, order, starts)
         made = _make(workshop, order)

@@ -110,16 +110,16 @@ class Courier(threading.Thread):
             offer = self._offers.get(batch_id)
             if offer and (self._stopping or self._clock() < offer.due):
                 continue
-            try:
-                with bound(batch=batch_id):
+            with bound(**self._outbox.ids(batch_id)):
+                try:
                     self._bring(batch_id, offer)
-            except DeliveryError as error:
-                self._rest(error)
-                return
-            except Exception:
-                # A damaged batch must not hold up the others.
-                log.exception("Batch %s cannot be delivered", batch_id)
-                self._offers[batch_id] = _Offer(self._clock() + REMINDER[1], REMINDER[1])
+                except DeliveryError as error:
+                    self._rest(error)
+                    return
+                except Exception:
+                    # A damaged batch must not hold up the others.
+                    log.exception("Batch %s cannot be delivered", batch_id)
+                    self._offers[batch_id] = _Offer(self._clock() + REMINDER[1], REMINDER[1])
 
     def _bring(self, batch_id: UUID, offer: _Offer | None) -> None:
         try:

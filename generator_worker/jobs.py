@@ -44,6 +44,7 @@ def carry_out(workshop: Workshop, cancellations: Cancellations, job: RunJob) -> 
         return None
     report = None
     starts = workshop.journal.begin(job.job_id)
+    log.info("Begun: a %s, attempt %d", job.kind, job.attempt)
     try:
         _admit(workshop, job, starts)
         report = _do(workshop, cancellations, job)

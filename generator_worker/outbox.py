@@ -4,12 +4,14 @@ the server's receipt. Here both are called batches, for both have an id, images 
     making/<batch_id>/    images as they come; worthless after a crash
     ready/<batch_id>/     images and manifest, whole and synced: the work is safe from here on
     settled/<batch_id>    empty: the server has it; a repeated order is not made again
+    ids/<batch_id>        what logs name it by: its batch or job, the web request behind it
 
 A batch moves making → ready by one rename, and leaves ready only in `settle`.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ from pydantic import TypeAdapter
 
 from generator_worker.contract import MANIFEST_NAME, JobManifest, Manifest, ManifestImage
 from generator_worker.disk import sync_folder, write_synced
+from messaging import logs
 
 REMEMBER_SETTLED = 10_000
 AnyManifest = Manifest | JobManifest
@@ -30,10 +33,10 @@ _READER: TypeAdapter[AnyManifest] = TypeAdapter(AnyManifest)
 
 class Outbox:
     def __init__(self, root: Path) -> None:
-        self._making, self._ready, self._settled = (
-            root / name for name in ("making", "ready", "settled")
+        self._making, self._ready, self._settled, self._ids = (
+            root / name for name in ("making", "ready", "settled", "ids")
         )
-        for folder in (self._making, self._ready, self._settled):
+        for folder in (self._making, self._ready, self._settled, self._ids):
             folder.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
@@ -42,10 +45,13 @@ class Outbox:
         folder = self._making / str(batch_id)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
+        (self._ids / str(batch_id)).write_text(json.dumps(dict(logs.current.get())))
         try:
             yield Spool(folder, self._ready / str(batch_id))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            if not self.holds(batch_id):
+                self._forget_ids(batch_id)
 
     def holds(self, batch_id: UUID) -> bool:
         return self.folder(batch_id).is_dir()
@@ -58,6 +64,16 @@ class Outbox:
 
     def manifest(self, batch_id: UUID) -> AnyManifest:
         return _READER.validate_json((self.folder(batch_id) / MANIFEST_NAME).read_bytes())
+
+    def ids(self, batch_id: UUID) -> dict[str, str]:
+        """What was bound for the logs as it was made."""
+        try:
+            return dict(json.loads((self._ids / str(batch_id)).read_bytes()))
+        except (FileNotFoundError, ValueError):  # of no account to anybody's avatar
+            return {"batch": str(batch_id)}
+
+    def _forget_ids(self, batch_id: UUID) -> None:
+        (self._ids / str(batch_id)).unlink(missing_ok=True)
 
     def waiting(self) -> list[UUID]:
         """Batches without a receipt, oldest first."""
@@ -80,6 +96,7 @@ class Outbox:
         shutil.rmtree(doomed, ignore_errors=True)
         self.folder(batch_id).rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
+        self._forget_ids(batch_id)
         self._forget_oldest()
         return True
 

@@ -35,6 +35,7 @@ from generator_worker.contract import (
     Wire,
 )
 from generator_worker.refusals import Refusal
+from messaging import traces
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +125,7 @@ class Reports:
                 retry=False,
                 # The server's queues are not for a worker's account to look at, or to bind.
                 declare=[],
+                headers=traces.headers(),
                 **options,
             )
         except Exception as error:  # whatever the transport raises: kombu wraps only some of it

@@ -2,6 +2,8 @@
 
 import os
 
+from messaging import logs
+
 bind = os.environ.get("WEB_BIND", "0.0.0.0:8000")
 worker_class = "gthread"
 workers = int(os.environ.get("WEB_WORKERS", "2"))
@@ -19,3 +21,7 @@ control_socket_disable = True
 accesslog = None  # nginx has it, with the same request ids
 errorlog = "-"
 loglevel = "warning"
+# In one form with all other lines; the application sets up its own loggers.
+logconfig_dict = logs.settings("WARNING", os.environ.get("STYLEDIFFUSER_LOG_FORMAT") or "text") | {
+    "loggers": {"gunicorn.error": {"level": "WARNING", "handlers": ["stderr"], "propagate": False}}
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -57,6 +58,8 @@ class Front:
         return requests.post(
             self.url("/api/v1/avatars/"), json={"pool": "toon"}, headers=headers, timeout=20
         )
+
+ID = "X-Request-ID"
 
 
 def start_nginx(folder: Path, web: int, home: Path, **settings: str):
@@ -173,6 +176,15 @@ def test_a_large_body_is_refused_before_it_is_read(front: Front) -> None:
         headers={"Content-Type": "application/json"},
     )  # fmt: skip
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+def test_a_requests_id_is_kept_through_nginx_and_in_what_nginx_refuses(front: Front) -> None:
+    assert front.get("/api/v1/pools/", **{"X-Request-ID": "mine-1"}).headers[ID] == "mine-1"
+    missing = front.get("/metrics", **{"X-Request-ID": "mine-2"})
+    assert missing.headers[ID] == missing.json()["request"] == "mine-2"
+    made = front.get("/api/v1/nowhere/", **{"X-Request-ID": 'odd"id'})
+    assert re.fullmatch("[0-9a-f]{32}", made.headers[ID])
+    assert made.json()["request"] == made.headers[ID]
 
 
 def test_a_server_that_is_away_is_our_problem_too(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[Ho
         patch.setenv("STYLEDIFFUSER_RELEASES", str(bundle.parent))
         patch.setenv("STYLEDIFFUSER_BATCHES_PER_WORKER", "4")
         patch.setenv("STYLEDIFFUSER_JOB_SILENCE_SECONDS", "20")
+        patch.setenv("STYLEDIFFUSER_LOG_FORMAT", "json")
         patch.setenv("STYLEDIFFUSER_AVATAR_SIZE", "128")  # what the tiny release draws
         house = House(tmp_path_factory.mktemp("home"))
         try:

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from pathlib import Path
 
 from tests.integration.house import House, copy_of
+from tests.integration.story import ask, hops
 
+KEEPER = """
+from django.contrib.auth.models import User
+from django.core.management import call_command
+User.objects.create(username="keeper", is_staff=True)
+call_command("add_token", "keeper")
+"""
+PREVIEWS_WAY = [
+    "web: webgui.studio.jobs",
+    "generator: generator_worker.jobs",
+    "generator: generator_worker.courier",
+    "ingest-worker: webgui.studio.deliveries",
+    "generator: generator_worker.workshop",
+]
 UNKNOWN = """
 from webgui.buffer.provision import point_pool
 from webgui.registry.models import Release
@@ -77,6 +92,75 @@ def test_batches_wait_on_the_workers_disk_while_the_server_is_away(house: House,
     house.start("sftp")
     house.wait("4 avatars", lambda: house.available("away") == 4, 60)
     house.wait("an empty outbox", lambda: not house.outbox.waiting())
+
+
+def test_one_id_tells_the_whole_story(house: House, bundle: Path):
+    """From a visitor's claim on an empty buffer to the avatar, through every process."""
+    house.start("web")
+    # Between marks of nought nothing is ordered until somebody waits.
+    house.open_pool("story", bundle, images=0, batch_size=4)
+    claim = {"Content_Type": "application/json", "X_Request_ID": "story-1"}
+    house.wait("the web server", lambda: ask(house, "GET", "/healthz"))
+    headers, ticket = ask(house, "POST", "/api/v1/avatars/", b'{"pool": "story"}', **claim)
+    assert headers["X-Request-ID"] == "story-1"
+    where = f"/api/v1/tickets/{ticket['id']}/"
+    house.wait("an avatar", lambda: ask(house, "GET", where)[1]["state"] == "served", 60)
+    avatar = ask(house, "GET", where)[1]["avatar"]["id"]
+    receipt = "generator: generator_worker.workshop"
+    house.wait("a receipt", lambda: receipt in hops(house, "story-1"))
+    ((batch, _, _),) = house.batches("story")
+    way = [
+        "web: webgui.buffer.claim",
+        "server-worker: webgui.buffer.orders",
+        "generator: generator_worker.batches",
+        "generator: generator_worker.courier",
+        "sftp: webgui.sftp.dropbox",
+        "ingest-worker: webgui.buffer.ingest",
+        receipt,
+    ]
+    for value in ("story-1", batch):
+        found = hops(house, value)
+        # The SFTP server knows of no request.
+        known = way[1:] if value == batch else [hop for hop in way if "sftp" not in hop]
+        assert [hop for hop in found if hop in way] == known
+    served = "ingest-worker: webgui.buffer.tickets"
+    for value in ("story-1", batch, avatar, ticket["id"]):
+        assert served in hops(house, value)
+
+
+def test_so_it_does_of_a_preview_and_an_upload(house: House, bundle: Path, tmp_path: Path):
+    draft = copy_of(bundle, tmp_path / "draft")
+    house.manage("load_release", str(draft))
+    digest = hashlib.sha256((draft / "release.json").read_bytes()).hexdigest()
+    token = house.manage("shell", "--no-imports", "-c", KEEPER).split()[-1]
+    staff = {"Authorization": f"Bearer {token}"}
+    path = f"/api/v1/admin/releases/{digest}/previews/"
+    preview = ask(house, "POST", path, X_Request_ID="story-2", **staff)[1]
+    tus = {"Tus_Resumable": "1.0.0", "X_Request_ID": "story-3", **staff}
+    headers, _ = ask(house, "POST", "/api/v1/admin/uploads/", Upload_Length="9", **tus)
+    where = headers["Location"]
+    body = {"Content_Type": "application/offset+octet-stream", "Upload_Offset": "0"}
+    headers, _ = ask(
+        house, "PATCH", where, b"no model.", **{**tus, **body, "X_Request_ID": "other"}
+    )
+    checkpoint = headers["Checkpoint"].rstrip("/").rpartition("/")[2]
+    verdict = "ingest-worker: webgui.registry.inspection"
+    for value in ("story-3", checkpoint):
+        house.wait("an inspection", lambda value=value: verdict in hops(house, value))
+    settled = "generator: generator_worker.workshop"
+    house.wait("a settled job", lambda: settled in hops(house, "story-2"), 60)
+    for value in ("story-2", preview["id"]):
+        found = hops(house, value)
+        assert [hop for hop in found if hop in PREVIEWS_WAY] == PREVIEWS_WAY
+    no_secret_is_told(house, token)
+
+
+def no_secret_is_told(house: House, token: str) -> None:
+    key = house.plan.worker_key.read_text().splitlines()[1]
+    secrets = [house.plan.password, (house.home / "secret_key").read_text().strip(), token, key]
+    for log in (house.home / "logs").glob("*.log"):
+        text = log.read_text(errors="replace")
+        assert [secret for secret in secrets if secret in text] == [], log.name
 
 
 def test_nothing_was_lost_or_doubled(house: House):

@@ -71,3 +71,27 @@ def test_another_threads_ids_are_its_own(said):
             thread.join()
 
     assert "batch" not in json.loads(said("json", log)[0])
+
+
+def test_secrets_are_struck_out_of_lines_and_tracebacks(said, monkeypatch):
+    monkeypatch.setattr(logs, "_hidden", set())
+    logs.hide("the-secret-key", "abc", "")
+    logs.hide_passwords("redis://server:p%40ss-word@host:6379/0", "redis://host/0", "no address")
+
+    def log(logger):
+        try:
+            raise OSError("Could not reach amqp://other:unknown@host/ with p@ss-word")
+        except OSError:
+            logger.exception("abc %s p%%40ss-word Bearer abcdef0123", "the-secret-key")
+
+    for form in ("json", "text"):
+        text = "".join(said(form, log))
+        for secret in ("the-secret-key", "p%40ss", "p@ss", "unknown", "abcdef0123"):
+            assert secret not in text
+        assert "abc ***" in text and "amqp://***@host/" in text
+
+
+def test_only_what_looks_like_an_id_is_taken_for_one():
+    assert logs.usable("6f0c-1.a_B") == "6f0c-1.a_B"
+    for value in ("", "a b", "a\nINFO forged", "x" * 65, 7, None):
+        assert logs.usable(value) == ""

@@ -28,7 +28,9 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict, str]]:
     """Messages that would have gone to the broker: (task, message, queue)."""
     messages: list[tuple[str, dict, str]] = []
 
-    def send_task(task: str, *, kwargs: dict, queue: str, retry: bool) -> None:
+    def send_task(
+        task: str, *, kwargs: dict, queue: str, retry: bool, headers: dict[str, str]
+    ) -> None:
         messages.append((task, kwargs["message"], queue))
 
     from webgui.config.celery import app

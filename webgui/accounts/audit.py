@@ -11,9 +11,11 @@ Record inside the transaction that does it, so that neither is there without the
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db import transaction
 from django.db.models import Model, QuerySet
 
 from .models import AuditEntry, StaffToken
@@ -21,6 +23,7 @@ from .models import AuditEntry, StaffToken
 COMMAND_LINE = "command line"
 # A user, a token (then its owner by that token), or in words what else acted.
 Actor = AbstractBaseUser | AnonymousUser | StaffToken | str
+log = logging.getLogger(__name__)
 
 
 def record(actor: Actor, act: str, target: Model, **details: Any) -> AuditEntry:
@@ -28,7 +31,7 @@ def record(actor: Actor, act: str, target: Model, **details: Any) -> AuditEntry:
     JSON can hold, dates and UUIDs too."""
     token = actor if isinstance(actor, StaffToken) else None
     user = token.user if token else actor
-    return AuditEntry.objects.create(
+    entry = AuditEntry.objects.create(
         user_id=user.pk if isinstance(user, AbstractBaseUser) else None,
         actor=str(user)[:150],
         token=token.head if token else "",
@@ -37,6 +40,8 @@ def record(actor: Actor, act: str, target: Model, **details: Any) -> AuditEntry:
         label=str(target)[:255],
         details=details,
     )
+    transaction.on_commit(lambda: log.info("%s: %s %s", entry.actor, act, entry.target))
+    return entry
 
 
 def actor_of(request: Any) -> Actor:

@@ -1,7 +1,7 @@
 """Every error as RFC 9457 `application/problem+json` with a stable `code`.
 
 {"type": "urn:stylediffuser:problem:unknown_tag", "title": "No such tag in this pool",
- "status": 400, "code": "unknown_tag", "detail": "…",
+ "status": 400, "code": "unknown_tag", "detail": "…", "request": "6f0c…",
  "errors": [{"field": "tags", "detail": "…", "accepted": ["black hair", …]}]}
 """
 
@@ -17,6 +17,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from rest_framework import exceptions
 
+from webgui.config.logs import request_id
 from webgui.problems import Problem
 
 PROBLEM_TYPE = "application/problem+json"
@@ -81,6 +82,8 @@ def problem(
         "code": code,
         "detail": detail,
     }
+    if request := request_id():
+        body["request"] = request  # by which the server's logs tell more
     if errors:
         body["errors"] = errors
     response = JsonResponse(body, status=status, content_type=PROBLEM_TYPE, headers=headers)

@@ -149,4 +149,7 @@ class ProblemSerializer(serializers.Serializer):
     status = serializers.IntegerField()
     code = serializers.CharField(help_text="Stable; for programs.")
     detail = serializers.CharField(help_text="For people.")
+    request = serializers.CharField(
+        required=False, help_text="The X-Request-ID: the server's logs name it."
+    )
     errors = FaultSerializer(many=True, required=False)  # type: ignore[assignment]

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from datetime import timedelta
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
+
+from messaging.logs import bound
 
 from . import tickets
 from .models import KEY_SPACE, Avatar, AvatarTag, ClaimKey, Pool, Ticket, random_key
@@ -48,6 +51,7 @@ KEY_LIFETIME = timedelta(hours=24)
 USABLE_KEY = re.compile(r"^[\x21-\x7e]{1,255}$")
 # A lost race costs one more look; losing this many in a row means something else is wrong.
 TRIES = 50
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,19 @@ def claim(
     idempotency_key: str | None = None,
 ) -> Claim:
     """One random available avatar of the pool having all `tags`, or a ticket for one."""
+    answer = _claim(pool, tags, client, idempotency_key)
+    if answer.avatar is not None:
+        with bound(avatar=answer.avatar.pk, batch=answer.avatar.batch_id):
+            log.info("An avatar is claimed")
+    else:
+        with bound(ticket=answer.ticket.pk):
+            log.info("A claim waits in line")
+    return answer
+
+
+def _claim(
+    pool: str | None, tags: Sequence[str], client: str, idempotency_key: str | None
+) -> Claim:
     if idempotency_key is None:
         source = find_pool(pool, with_tags=bool(tags))
         wanted = check_tags(source, tags)

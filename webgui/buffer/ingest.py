@@ -19,6 +19,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from generator_worker.contract import JOB_FOLDER, Manifest
+from messaging.logs import bound
 from webgui.fleet import duty
 from webgui.fleet.hearsay import clean
 
@@ -45,6 +46,14 @@ def ingest(batch_id: UUID, worker: str = "") -> Outcome:
     OSError and database errors (a full disk, say) pass through: nothing is half-done then, and
     the sweep tries again.
     """
+    request = Batch.objects.filter(pk=batch_id).values_list("request", flat=True).first()
+    with bound(batch=batch_id, worker=worker, request=request):
+        outcome = _take_in(batch_id, worker)
+        log.info("The delivery is %s", outcome)
+    return outcome
+
+
+def _take_in(batch_id: UUID, worker: str) -> Outcome:
     try:
         with inbox.open_delivery(batch_id) as delivery:
             return _settle(delivery, worker)
@@ -192,7 +201,7 @@ def _unseen(pool: Pool, batch: Batch, pictures: list[Picture]) -> list[Picture]:
     distance = likeness.distance_of(batch.release.manifest.get("params", {}))
     fresh = likeness.unlike(pool, new, distance)
     if double := len(pictures) - len(fresh):
-        log.info("Batch %s: %d of %d the pool has had before", batch.pk, double, len(pictures))
+        log.info("%d of %d images the pool has had before", double, len(pictures))
     return fresh
 
 
@@ -216,7 +225,7 @@ def _avatar(batch: Batch, picture: Picture) -> Avatar:
 def _quarantine(batch_id: UUID, worker: str, reason: str) -> Outcome:
     """Out of the inbox whole, the reason on the batch's row; another batch will be ordered."""
     reason = clean(reason)
-    log.warning("Batch %s from %s quarantined: %s", batch_id, worker or "?", reason)
+    log.warning("Batch %s quarantined: %s", batch_id, reason)
     batch = Batch.objects.select_related("pool").filter(pk=batch_id).first()
     if batch is not None:
         worker = worker or batch.worker

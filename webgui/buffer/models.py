@@ -173,6 +173,8 @@ class Batch(models.Model):
     # For an order that is under way while its pool turns to another release; else empty.
     old_stock = models.CharField(max_length=7, choices=OldStock, blank=True)
     reason = models.TextField(blank=True)
+    # The web request of whoever was first in line for it; empty where nobody waited.
+    request = models.CharField(max_length=64, blank=True, default="", db_default="")
 
     class Meta:
         verbose_name_plural = "batches"
@@ -307,6 +309,7 @@ class Ticket(models.Model):
     pool = models.ForeignKey(Pool, on_delete=models.CASCADE, related_name="tickets")
     tags = models.JSONField(default=list, blank=True)
     client = models.CharField(max_length=100)
+    request = models.CharField(max_length=64, blank=True, default="", db_default="")  # its id
     state = models.CharField(max_length=8, choices=State, default=State.WAITING)
     avatar = models.OneToOneField(
         Avatar, on_delete=models.PROTECT, null=True, blank=True, related_name="ticket"

@@ -3,6 +3,7 @@ not get through, the reconciler sends again."""
 
 from __future__ import annotations
 
+import logging
 from uuid import UUID
 
 from generator_worker.contract import (
@@ -12,10 +13,13 @@ from generator_worker.contract import (
     GenerateBatch,
     worker_queue,
 )
+from messaging.logs import bound
 from webgui.fleet import doorbell
 from webgui.fleet.dispatch import Fleet
 
 from .models import Batch
+
+log = logging.getLogger(__name__)
 
 
 def muster() -> Fleet:
@@ -40,7 +44,9 @@ def send_order(batch: Batch) -> bool:
         base_seed=batch.base_seed,
         params=batch.params,
     )
-    return doorbell.ring(GENERATE_BATCH, message, worker_queue(batch.worker))
+    with bound(batch=batch.pk, worker=batch.worker, request=batch.request):
+        log.info("Ordered: %d images for %s, attempt %d", batch.count, message.pool, batch.attempt)
+        return doorbell.ring(GENERATE_BATCH, message, worker_queue(batch.worker))
 
 
 def send_receipt(batch_id: UUID, worker: str) -> bool:

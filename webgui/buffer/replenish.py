@@ -15,6 +15,7 @@ from django.db.models import Count, F, Min, Q, QuerySet
 from django.utils import timezone
 
 from generator_worker.contract import MAX_BATCH, BatchFailed, Duty
+from messaging.logs import bound
 from webgui.fleet import dispatch, duty, roster
 from webgui.fleet.dispatch import Fleet
 from webgui.fleet.hearsay import clean
@@ -176,7 +177,14 @@ def _place(wish: Wish, fleet: Fleet) -> Batch | None:
         base_seed=secrets.randbelow(SEEDS - count),
         params=wish.params,
         deadline=timezone.now() + deadline,
+        request=_on_whose_account(wish),
     )
+
+
+def _on_whose_account(wish: Wish) -> str:
+    """The web request of the first in line for it, if anybody waits."""
+    line = tickets.waiting(wish.pool).filter(tags=wish.params.get("tags", []))
+    return line.values_list("request", flat=True).first() or "" if wish.soon else ""
 
 
 def _count(wish: Wish, release: Release, size: int) -> int:
@@ -227,6 +235,8 @@ def _lose(lost: QuerySet[Batch]) -> int:
     for batch_id, worker in lost.values_list("pk", "worker"):
         if lost.filter(pk=batch_id).update(state=Batch.State.OVERDUE):
             marked += 1
+            with bound(batch=batch_id, worker=worker):
+                log.warning("The batch was not delivered in time")
             duty.note_fault(worker, f"Batch {batch_id} was not delivered in time.")
     return marked
 
@@ -284,7 +294,6 @@ def _reissue(batch: Batch, fleet: Fleet) -> bool:
     if changed:
         batch.attempt += 1
         batch.worker = worker.name
-        log.warning("Batch %s re-issued to %s, attempt %d", batch.pk, batch.worker, batch.attempt)
         orders.send_order(batch)
     return bool(changed)
 
@@ -296,6 +305,9 @@ def give_up(batch: Batch, reason: str, trouble: bool = True) -> bool:
     changed = Batch.objects.filter(
         pk=batch.pk, state__in=(Batch.State.ORDERED, Batch.State.OVERDUE), attempt=batch.attempt
     ).update(state=Batch.State.FAILED, reason=reason, settled_at=timezone.now())
+    if changed:
+        with bound(batch=batch.pk, request=batch.request):
+            log.warning("The order is given up: %s", reason)
     if changed and trouble and not batch.params:
         blame(batch, f"Batch {batch.pk}: {reason}")
     return bool(changed)
@@ -315,6 +327,7 @@ def refused(message: BatchFailed) -> bool:
     reason = clean(f"{message.worker}: {message.reason}")
     if message.elsewhere and _others_may(batch, message.worker):
         changed = open_batch.update(state=Batch.State.OVERDUE, worker=message.worker, reason=reason)
+        log.warning("Another worker is to draw it: %s", reason)
     else:
         open_batch.update(worker=message.worker, drawn=message.drawn)
         changed = give_up(batch, reason, trouble=message.kind != HANDED_BACK)

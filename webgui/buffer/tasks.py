@@ -29,8 +29,7 @@ def batch_delivered(message: Any) -> None:
     except ContractError as error:
         log.error("Unreadable message: %s", error)
         return
-    outcome = ingest.ingest(delivered.batch_id, delivered.worker)
-    log.info("Batch %s from %s: %s", delivered.batch_id, delivered.worker, outcome)
+    ingest.ingest(delivered.batch_id, delivered.worker)
 
 
 @shared_task(name=BATCH_PROGRESS)
@@ -51,8 +50,7 @@ def batch_failed(message: Any) -> None:
 
 @shared_task(name="buffer.replenish")
 def replenish_pools() -> None:
-    if ordered := replenish.replenish():
-        log.info("Ordered %d batches", ordered)
+    replenish.replenish()
 
 
 @shared_task(name="buffer.reconcile")

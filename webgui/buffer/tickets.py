@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -16,6 +18,8 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from messaging.logs import bound
+from webgui.config.logs import request_id
 from webgui.fleet import dispatch
 from webgui.registry.models import Release
 
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 RETRY_WITHOUT_WORKER = 30  # seconds
 POLL_NOTED_EVERY = timedelta(seconds=3)
 REMEMBERED = timedelta(days=7)
+log = logging.getLogger(__name__)
 
 
 def waiting(pool: Pool) -> QuerySet[Ticket]:
@@ -55,6 +60,7 @@ def issue(pool: Pool, tags: Sequence[str], client: str) -> Ticket:
         pool=pool,
         tags=list(tags),
         client=client,
+        request=request_id(),
         created_at=now,
         polled_at=now,
         expires_at=now + timedelta(seconds=settings.TICKET_SECONDS),
@@ -145,6 +151,13 @@ def _settle(ticket: Ticket, avatar: Avatar) -> None:
     )
     if not changed:
         raise RuntimeError(f"Ticket {ticket.pk} changed under its lock")
+    transaction.on_commit(partial(_tell_served, ticket, avatar))
+
+
+def _tell_served(ticket: Ticket, avatar: Avatar) -> None:
+    waited = (timezone.now() - ticket.created_at).total_seconds()
+    with bound(request=ticket.request, batch=avatar.batch_id, avatar=avatar.pk, ticket=ticket.pk):
+        log.info("The ticket is served after %.1f s", waited)
 
 
 def serve_everywhere() -> int:
@@ -162,9 +175,14 @@ def expire_overdue(tickets: QuerySet[Ticket] | None = None) -> int:
     """Give up tickets that waited too long or whose owner stopped asking."""
     now = timezone.now()
     some = Ticket.objects.all() if tickets is None else tickets
-    return some.filter(_given_up(now), state=Ticket.State.WAITING).update(
-        state=Ticket.State.EXPIRED, settled_at=now
-    )
+    overdue = some.filter(_given_up(now), state=Ticket.State.WAITING)
+    expired = 0
+    for ticket_id, request in overdue.values_list("pk", "request"):
+        if overdue.filter(pk=ticket_id).update(state=Ticket.State.EXPIRED, settled_at=now):
+            expired += 1
+            with bound(request=request, ticket=ticket_id):
+                log.info("The ticket has expired")
+    return expired
 
 
 def forget_old() -> int:

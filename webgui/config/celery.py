@@ -16,13 +16,13 @@ from celery import Celery
 from kombu import Exchange, Queue
 
 from generator_worker.contract import INGEST_QUEUE, SERVER_QUEUE
-from messaging import link
+from messaging import link, traces
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webgui.config.settings")
 
 from django.conf import settings  # the variable above has to come first
 
-app: Celery[Any] = Celery("webgui", task_cls=link.WatchedTask)
+app: Celery[Any] = Celery("webgui", task_cls=traces.TracedTask)
 link.watch(app)
 # A task must be over long before the broker would hand its message out again.
 HARD_LIMIT = min(600, settings.VISIBILITY_TIMEOUT // 2)

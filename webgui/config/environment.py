@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
@@ -54,6 +55,13 @@ def number(name: str, default: int, least: int = 0) -> int:
 def words(name: str, default: str = "") -> list[str]:
     """A comma-separated list."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def choice(name: str, default: str, among: tuple[str, ...]) -> Any:
+    value = text(name, default)
+    if value not in among:
+        raise ImproperlyConfigured(f"{PREFIX}{name}={value!r}: one of {', '.join(among)}.")
+    return value
 
 
 def web_address(name: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import dj_database_url
 
 from generator_worker import contract
+from messaging import logs
 
 from . import environment as env
 
@@ -289,26 +290,12 @@ UPLOAD_SILENCE_SECONDS = env.number("UPLOAD_SILENCE_SECONDS", 60, least=1)
 # The same in every program on one broker, since the shortest wins.
 VISIBILITY_TIMEOUT = env.number("VISIBILITY_TIMEOUT", contract.VISIBILITY_TIMEOUT, least=60)
 
+# --- logs --------------------------------------------------------------------------------------
+logs.hide(SECRET_KEY, EMAIL_HOST_PASSWORD, ALARM_WEBHOOK_SECRET)
+logs.hide_passwords(DATABASE_URL, BROKER_URL, BROKER_ADMIN_URL, CACHE_URL, WORKERS_BROKER)
 LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "filters": {
-        "request": {"()": "webgui.config.logs.AddRequestId"},
-        "not foreseen": {"()": "webgui.config.logs.NotForeseen"},
-    },
-    "formatters": {
-        "text": {"()": "webgui.config.logs.TextLines"},
-        "json": {"()": "webgui.config.logs.JsonLines"},
-    },
-    "handlers": {
-        "stderr": {
-            "class": "logging.StreamHandler",
-            "formatter": env.text("LOG_FORMAT", "text"),
-            "filters": ["request"],
-        }
-    },
-    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+LOGGING = logs.settings(LOG_LEVEL, env.choice("LOG_FORMAT", "text", ("text", "json"))) | {
+    "filters": {"not foreseen": {"()": "webgui.config.logs.NotForeseen"}},
     "loggers": {
         # Refusals (4xx) are the client's affair; the access log has them already.
         "django.request": {"level": "ERROR", "filters": ["not foreseen"]},

@@ -22,6 +22,7 @@ WORKER_SETTINGS = (
     "RELEASES", "DEVICE", "MEMORY_MIB", "VISIBILITY_TIMEOUT", "WORKER_NAME", "METRICS_PORT",
     "LOG_LEVEL", "LOG_FORMAT",
 )  # fmt: skip
+ACCESS = '%(h)s %(t)s "%(m)s %(U)s %(H)s" %(s)s %(b)s %(M)sms request=%({x-request-id}o)s'
 VALKEY = """\
 bind 127.0.0.1
 port {port}
@@ -165,7 +166,7 @@ def web(plan: Plan) -> Service:
         "8",
     ]
     argv += ["--graceful-timeout", "3", "--no-control-socket"]
-    argv += ["--access-logfile", "-", "--log-level", "warning"]
+    argv += ["--access-logfile", "-", "--access-logformat", ACCESS, "--log-level", "warning"]
     return Service("the web server", argv, plan.server_env, plan.log("web"), fds=(fd,))
 
 

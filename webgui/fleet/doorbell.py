@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 
 from generator_worker.contract import Wire
+from messaging import traces
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +18,13 @@ def ring(task: str, message: Wire, queue: str) -> bool:
     from webgui.config.celery import app
 
     try:
-        app.send_task(task, kwargs={"message": message.wire()}, queue=queue, retry=False)
+        app.send_task(
+            task,
+            kwargs={"message": message.wire()},
+            queue=queue,
+            retry=False,
+            headers=traces.headers(),
+        )
     except Exception as error:  # whatever the transport raises: kombu wraps only some of it
         log.warning("%s to %s not sent: %s", task, queue, error)
         return False

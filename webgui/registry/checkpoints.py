@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -9,7 +10,9 @@ from uuid import UUID
 
 from django.db import transaction
 
+from messaging.logs import bound
 from webgui.accounts import audit
+from webgui.config.logs import request_id
 
 from . import doorbell, storage, uploads
 from .models import Checkpoint, Release
@@ -18,6 +21,7 @@ from .problems import NoSuchCheckpoint, NotNow
 State = Checkpoint.State
 # Settled states in which the file as uploaded is still here.
 LOOKED_AT_AGAIN = (State.UNSUPPORTED, State.INCOMPATIBLE, State.CORRUPT)
+log = logging.getLogger(__name__)
 
 
 def find(checkpoint_id: UUID) -> Checkpoint:
@@ -39,6 +43,7 @@ def inspect_again(checkpoint: Checkpoint, actor: audit.Actor, kind: str = "") ->
             attempts=0,
             inspect_deadline=None,
             settled_at=None,
+            request=request_id(),
         )
         if begun:
             audit.record(actor, "checkpoint.inspected_again", checkpoint, kind=kind)
@@ -48,7 +53,9 @@ def inspect_again(checkpoint: Checkpoint, actor: audit.Actor, kind: str = "") ->
             f"A checkpoint that is {checkpoint.state} is not inspected again; only "
             f"{', '.join(LOOKED_AT_AGAIN)} ones are."
         )
-    doorbell.ring_inspection(checkpoint.pk)
+    with bound(checkpoint=checkpoint.pk):
+        log.info("Another inspection is asked for")
+        doorbell.ring_inspection(checkpoint.pk)
     return find(checkpoint.pk)
 
 

@@ -9,6 +9,7 @@ import logging
 from uuid import UUID
 
 from generator_worker.contract import INGEST_QUEUE
+from messaging import traces
 
 INSPECT = "registry.inspect"
 log = logging.getLogger(__name__)
@@ -19,6 +20,12 @@ def ring_inspection(checkpoint_id: UUID) -> None:
 
     message = {"checkpoint_id": str(checkpoint_id)}
     try:
-        app.send_task(INSPECT, kwargs={"message": message}, queue=INGEST_QUEUE, retry=False)
+        app.send_task(
+            INSPECT,
+            kwargs={"message": message},
+            queue=INGEST_QUEUE,
+            retry=False,
+            headers=traces.headers(),
+        )
     except Exception as error:  # whatever the transport raises: kombu wraps only some of it
         log.warning("Inspection of %s not announced: %s", checkpoint_id, error)

@@ -21,6 +21,8 @@ from django.conf import settings
 from django.db.models import F, Q
 from django.utils import timezone
 
+from messaging.logs import bound
+
 from . import doorbell, loading, storage
 from .inspector import Outcome, run
 from .models import Checkpoint
@@ -48,6 +50,14 @@ def inspect(checkpoint_id: UUID) -> State | None:
     checkpoint = _take(checkpoint_id)
     if checkpoint is None:
         return None
+    with bound(checkpoint=checkpoint.pk, request=checkpoint.request):
+        log.info("Inspection %d of %s begins", checkpoint.attempts, checkpoint.name)
+        state = _inspect(checkpoint)
+    ring_waiting()
+    return state
+
+
+def _inspect(checkpoint: Checkpoint) -> State | None:
     files: list[dict[str, Any]] = []
     try:
         with _scratch(checkpoint) as scratch:
@@ -59,11 +69,8 @@ def inspect(checkpoint_id: UUID) -> State | None:
                 if report["kind"] == "release":
                     _register(files)
     except Failed as failure:
-        state = _give_up_or_retry(checkpoint, str(failure))
-    else:
-        state = _settle(checkpoint, report, files)
-    ring_waiting()
-    return state
+        return _give_up_or_retry(checkpoint, str(failure))
+    return _settle(checkpoint, report, files)
 
 
 def ring_waiting() -> None:
@@ -180,7 +187,7 @@ def _settle(
         return None
     if state in DISCARDED:
         checkpoint.original.unlink(missing_ok=True)
-    log.info("Checkpoint %s (%s): %s", checkpoint.pk, checkpoint.name, state)
+    log.info("Checkpoint %s is %s", checkpoint.name, state)
     return state
 
 
@@ -189,7 +196,7 @@ def _sentence(reason: str) -> str:
 
 
 def _give_up_or_retry(checkpoint: Checkpoint, failure: str) -> State | None:
-    log.error("Inspection of %s (%s): %s", checkpoint.pk, checkpoint.name, failure)
+    log.error("Inspection of %s: %s", checkpoint.name, failure)
     if checkpoint.attempts < ATTEMPTS and checkpoint.original.is_file():
         _mine(checkpoint).update(inspect_deadline=None, reason=f"Tried, and failed: {failure}.")
         return None

@@ -133,6 +133,8 @@ class Checkpoint(models.Model):
     uploaded_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )
+    # The id of the web request that began its upload, or asked for it to be inspected again.
+    request = models.CharField(max_length=64, blank=True, default="", db_default="")
     # What inspection found: what it is, why it is refused, everything else worth showing.
     kind = models.CharField(max_length=40, blank=True)
     reason = models.TextField(blank=True)

@@ -7,6 +7,7 @@ upload = finish(upload)                    # upload.checkpoint is the file's, ma
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -22,7 +23,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Sum
 from django.utils import timezone
 
+from messaging.logs import bound
 from webgui.accounts import audit
+from webgui.config.logs import request_id
 
 from . import digests, doorbell
 from .models import Checkpoint, Upload
@@ -34,6 +37,7 @@ RESERVE = 256 * MIB
 YOUNG_SECONDS = 3600
 SHA256 = re.compile(r"^[0-9a-f]{64}$")
 State = Checkpoint.State
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,10 +73,14 @@ def begin(announced: Announcement, user: Any) -> Upload:
     _need_room(announced.length)
     name = _bare(announced.name) or "unnamed"
     with transaction.atomic():
-        checkpoint = Checkpoint.objects.create(name=name, size=announced.length, uploaded_by=user)
+        checkpoint = Checkpoint.objects.create(
+            name=name, size=announced.length, uploaded_by=user, request=request_id()
+        )
         upload = _upload(checkpoint, announced)
         settings.UPLOAD_ROOT.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(checkpoint.original, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    with bound(checkpoint=checkpoint.pk, upload=upload.pk):
+        log.info("An upload of %d bytes has begun", announced.length)
     return upload
 
 
@@ -102,7 +110,9 @@ def finish(upload: Upload) -> Upload:
         _join(upload, Checkpoint.objects.get(sha256=sha256))
     else:
         if won:
-            doorbell.ring_inspection(checkpoint.pk)
+            with bound(checkpoint=checkpoint.pk, upload=upload.pk, request=checkpoint.request):
+                log.info("The upload is whole: SHA-256 %s", sha256)
+                doorbell.ring_inspection(checkpoint.pk)
     digests.forget(upload.pk)
     return find(upload.pk)
 
@@ -114,6 +124,8 @@ def _note(checkpoint: Checkpoint, sha256: str) -> None:
 
 def end(upload: Upload) -> None:
     """Forget the upload, and its file unless that is a checkpoint by now."""
+    with bound(checkpoint=upload.checkpoint_id, upload=upload.pk):
+        log.info("The upload is ended at byte %d of %d", upload.offset, upload.length)
     digests.forget(upload.pk)
     with transaction.atomic():
         half_done = Checkpoint.objects.select_for_update().filter(

@@ -12,6 +12,7 @@ which is coarser; a client that satisfies this server satisfies that one.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,7 +21,8 @@ from typing import Any
 import asyncssh
 from asyncssh import FXF_APPEND, FXF_CREAT, FXF_TRUNC, FXF_WRITE, SFTPAttrs
 
-from generator_worker.contract import worker_account
+from generator_worker.contract import JOB_FOLDER, worker_account
+from messaging.logs import bound
 
 WRITING = FXF_WRITE | FXF_APPEND | FXF_CREAT | FXF_TRUNC
 FOLDERS = ("inbox/tmp", "inbox/new", "checkpoints")
@@ -28,6 +30,7 @@ TMP = (b"inbox", b"tmp")
 NEW = (b"inbox", b"new")
 
 Parts = tuple[bytes, ...]
+log = logging.getLogger(__name__)
 
 
 def lay_out(root: Path) -> None:
@@ -144,6 +147,9 @@ class Dropbox(asyncssh.SFTPServer):
             raise asyncssh.SFTPFailure("This batch is there already.")
         await asyncio.to_thread(_sync_batch, source)
         source.rename(target)
+        kind = "job" if target.name.startswith(JOB_FOLDER) else "batch"
+        with bound(worker=self._worker, **{kind: target.name.removeprefix(JOB_FOLDER)}):
+            log.info("The delivery is whole in the inbox")
 
 
 def _sync_batch(folder: Path) -> None:

@@ -23,6 +23,7 @@ from generator_worker.contract import (
     PreviewReport,
     job_folder,
 )
+from messaging.logs import bound
 from webgui.buffer import inbox
 from webgui.buffer.ingest import Outcome
 from webgui.buffer.pictures import Picture, Staging, reencode
@@ -42,6 +43,14 @@ def take_in(job_id: UUID, worker: str = "") -> Outcome:
 
     OSError and database errors pass through: nothing is half-done then, and the sweep tries again.
     """
+    request = Job.objects.filter(pk=job_id).values_list("request", flat=True).first()
+    with bound(job=job_id, worker=worker, request=request):
+        outcome = _take_in(job_id, worker)
+        log.info("The delivery is %s", outcome)
+    return outcome
+
+
+def _take_in(job_id: UUID, worker: str) -> Outcome:
     try:
         with inbox.open_delivery(job_folder(job_id)) as delivery:
             return _settle(delivery, job_id, worker)

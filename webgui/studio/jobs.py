@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from contextlib import AbstractContextManager
 from datetime import timedelta
 
 from django.conf import settings
@@ -17,6 +18,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from generator_worker.contract import JobFailed, JobProgress
+from messaging.logs import bound
 from webgui.fleet import roster
 from webgui.fleet.dispatch import worker_for_job
 from webgui.fleet.hearsay import clean
@@ -29,6 +31,12 @@ NO_WORKER_SECONDS = 3600
 """A job that no worker could take for so long is given up."""
 LARGEST = 2**31 - 1
 log = logging.getLogger(__name__)
+
+
+def about(job: Job) -> AbstractContextManager[None]:
+    """What is logged and sent meanwhile is found by the job's id, and by that of the request that
+    asked for it."""
+    return bound(job=job.pk, request=job.request, worker=job.worker)
 
 
 def place(job: Job) -> bool:
@@ -46,8 +54,9 @@ def place(job: Job) -> bool:
     )
     if placed:
         job.refresh_from_db()
-        log.info("Job %s (%s) goes to %s, attempt %d", job.pk, job.kind, name, job.attempt)
-        wire.send_job(job)
+        with about(job):
+            log.info("The %s goes to %s, attempt %d", job.kind, name, job.attempt)
+            wire.send_job(job)
     return bool(placed)
 
 
@@ -133,7 +142,8 @@ def _next_attempt(job: Job, reason: str) -> bool:
         state=State.QUEUED, worker="", reason=reason, step=0, note="", deadline=None
     )
     if freed:
-        log.warning("Job %s, attempt %d: %s", job.pk, job.attempt, reason)
+        with about(job):
+            log.warning("Attempt %d came to nothing: %s", job.attempt, reason)
     return bool(freed)
 
 
@@ -147,7 +157,8 @@ def fail(job: Job, reason: str) -> bool:
             job.refresh_from_db()
             verdicts.note_failure(job)
     if failed:
-        log.error("Job %s failed after %d attempts: %s", job.pk, job.attempt, reason)
+        with about(job):
+            log.error("The %s failed after %d attempts: %s", job.kind, job.attempt, reason)
     return bool(failed)
 
 
@@ -169,6 +180,9 @@ def cancel(job: Job) -> bool:
         state=State.CANCELLED, settled_at=timezone.now(), deadline=None
     )
     job.refresh_from_db()
-    if cancelled and job.worker:
-        wire.call_off(job.pk, job.worker)
+    if cancelled:
+        with about(job):
+            log.info("The %s is called off", job.kind)
+            if job.worker:
+                wire.call_off(job.pk, job.worker)
     return bool(cancelled)

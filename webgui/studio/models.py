@@ -45,6 +45,7 @@ class Job(models.Model):
     release = models.ForeignKey(Release, on_delete=models.CASCADE, related_name="jobs")
     params = models.JSONField(default=dict)
     asked_by = models.CharField(max_length=150, blank=True)
+    request = models.CharField(max_length=64, blank=True, default="", db_default="")  # its id
     state = models.CharField(max_length=10, choices=State, default=State.QUEUED)
     # How often it was given to a worker, to whom last, and to whom ever.
     attempt = models.PositiveSmallIntegerField(default=0)

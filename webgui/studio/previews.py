@@ -17,6 +17,7 @@ from django.utils import timezone
 from generator_worker.contract import PreviewParams
 from webgui.accounts import audit
 from webgui.buffer.retention import old_files
+from webgui.config.logs import request_id
 from webgui.registry.models import Release
 from webgui.registry.problems import NoSuchRelease
 
@@ -50,6 +51,7 @@ def _new(release: Release, actor: audit.Actor) -> Preview:
         release=release,
         params=PreviewParams(seeds=SEEDS).model_dump(mode="json"),
         asked_by=str(user)[:150],
+        request=request_id(),
     )
     audit.record(actor, "release.preview_asked", release, preview=job.pk)
     return Preview.objects.create(job=job)

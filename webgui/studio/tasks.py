@@ -45,8 +45,7 @@ def job_delivered(message: Any) -> None:
     except ContractError as error:
         log.error("Unreadable message: %s", error)
         return
-    outcome = deliveries.take_in(delivered.job_id, delivered.worker)
-    log.info("Job %s from %s: %s", delivered.job_id, delivered.worker, outcome)
+    deliveries.take_in(delivered.job_id, delivered.worker)
 
 
 @shared_task(name="studio.reconcile")

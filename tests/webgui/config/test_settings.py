@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -14,8 +15,10 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
+from tests.webgui.making import stock
 from webgui.api import views
-from webgui.config import environment, logs
+from webgui.config import environment
+from webgui.config.logs import request_id
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -166,6 +169,26 @@ def test_neither_web_nor_ingest_imports_torch_and_both_stay_small(
     assert megabytes < 150
 
 
+SECRETS = {
+    "STYLEDIFFUSER_SECRET_KEY": "k" * 25 + "-of-the-web-" + "k" * 25,
+    "STYLEDIFFUSER_BROKER_URL": "redis://server:broker-pass@127.0.0.1:1/0",
+    "STYLEDIFFUSER_EMAIL_PASSWORD": "mail-pass",
+    "STYLEDIFFUSER_ALARM_WEBHOOK_SECRET": "hook-secret",
+}
+PROVOKED = """
+import logging, os, sys, django
+sys.stderr = sys.stdout
+django.setup()
+from django.conf import settings
+log = logging.getLogger("provoked")
+log.error("all of them: %s", {name: str(getattr(settings, name)) for name in dir(settings)})
+try:
+    raise OSError(f"no way to {settings.BROKER_URL} by {settings.SECRET_KEY}")
+except OSError:
+    log.exception("Failed with Authorization: Bearer 0123456789")
+"""
+
+
 class TestLogs:
     def test_a_request_keeps_the_id_its_proxy_gave(self, client: Client) -> None:
         given = client.get("/healthz", headers={"X-Request-ID": "abc-123"})
@@ -183,15 +206,22 @@ class TestLogs:
             failing.post("/api/v1/avatars/", content_type="application/json")
         assert [record for record in caplog.records if record.name == "django.request"]
 
-    def test_lines_carry_it(self) -> None:
-        import logging
+    def test_what_is_logged_and_every_refusal_carry_it(self, pool, caplog) -> None:
+        stock(pool, 1)
+        kept: list[tuple[str, str]] = []
+        caplog.set_level("INFO")
+        caplog.handler.addFilter(
+            lambda record: kept.append((record.name, request_id())) or True  # type: ignore[func-returns-value]
+        )
+        post = functools.partial(Client().post, "/api/v1/avatars/", {}, "application/json")
+        post(headers={"X-Request-ID": "r-1"})
+        refused = post(headers={"X-Request-ID": "r-2"})
+        assert ("webgui.buffer.claim", "r-1") in kept
+        assert refused.json()["request"] == refused["X-Request-ID"] == "r-2"
+        assert request_id() == ""
 
-        record = logging.LogRecord("x", logging.INFO, "", 0, "hello %s", ("you",), None)
-        token = logs.current_request.set("r1")
-        try:
-            logs.AddRequestId().filter(record)
-        finally:
-            logs.current_request.reset(token)
-        assert logs.TextLines().format(record).endswith("x: hello you request=r1")
-        line = json.loads(logs.JsonLines().format(record))
-        assert (line["message"], line["request"], line["level"]) == ("hello you", "r1", "INFO")
+    def test_no_line_holds_a_password_or_a_key_of_the_settings(self, tmp_path: Path) -> None:
+        lines = run_python(PROVOKED, tmp_path, **SECRETS)
+        assert lines.count("***") >= 4 and "all of them" in lines
+        for secret in SECRETS.values():
+            assert secret.rpartition("//")[2].partition("@")[0].rpartition(":")[2] not in lines
