@@ -37,9 +37,10 @@ def lacking(*things: str) -> None:
 
 
 @contextlib.contextmanager
-def public_folder() -> Iterator[Path]:
+def public_folder(parent: Path | None = None) -> Iterator[Path]:
     """A folder that programs reach which root starts and which then become somebody else."""
-    with tempfile.TemporaryDirectory(prefix="stylediffuser-deploy-", dir="/tmp") as name:
+    parent = parent or Path("/tmp")  # noqa: S108
+    with tempfile.TemporaryDirectory(prefix="stylediffuser-deploy-", dir=parent) as name:
         folder = Path(name)
         folder.chmod(0o755)
         yield folder
