@@ -125,6 +125,37 @@ def test_the_bytes_of_a_picture_come_from_nginx(front: Front) -> None:
     assert (part.status_code, part.content) == (206, b"\x89PNG\r\n\x1a\n")
 
 
+def test_what_was_shown_once_needs_no_server(front: Front) -> None:
+    """Other bytes in its place are what is sent: the server does not know of them."""
+    claimed = front.claim(**{"X-Forwarded-For": "192.0.2.9"}).json()
+    address = f"/api/v1/avatars/{claimed['id']}/image"
+    link = Path("shown", claimed["id"][:2], claimed["id"][2:4], f"{claimed['id']}-512.png")
+    shown = front.home / "media" / link
+    assert shown.is_file()
+    shown.unlink()
+    shown.write_bytes(b"\x89PNG, by nginx alone")
+    straight = front.get(address)
+    assert straight.content == b"\x89PNG, by nginx alone"
+    assert straight.headers["Content-Disposition"] == (
+        f'inline; filename="avatar-{claimed["id"][:8]}-512.png"'
+    )
+    for header, value in (
+        ("Content-Type", "image/png"),
+        ("Cache-Control", "public, max-age=31536000, immutable"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Content-Security-Policy", "default-src 'none'"),
+    ):
+        assert straight.headers[header] == value
+    assert front.get(address, **{"If-None-Match": straight.headers["ETag"]}).status_code == 304
+    assert front.get(f"{address}?size=512").content == b"\x89PNG, by nginx alone"
+    for query in ("?size=512&size=64", "?size=64", "?format=webp"):
+        answer = front.get(address + query)
+        assert answer.status_code == 200 and b"by nginx" not in answer.content, query
+    assert front.get(f"{address}?size=../512").status_code == 400
+    posted = requests.post(front.url(address), timeout=20)
+    assert (posted.status_code, posted.json()["code"]) == (405, "method_not_allowed")
+
+
 def test_what_a_client_may_not_see_nginx_does_not_send(front: Front) -> None:
     digest = front.digest
     place = f"{digest[:2]}/{digest[2:4]}/{digest}.png"

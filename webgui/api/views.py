@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.utils.cache import patch_cache_control
 from django.utils.http import parse_etags
@@ -15,7 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from webgui.accounts.visitor import client_of
-from webgui.buffer import renditions, tickets
+from webgui.buffer import renditions, shown, tickets
 from webgui.buffer.claim import Claim, accepted_values, claim
 from webgui.buffer.levels import level
 from webgui.buffer.models import Avatar, Pool, Ticket
@@ -190,6 +191,8 @@ def _context(request: Request) -> dict[str, Any]:
 def _answer(request: Request, answer: Claim) -> Response:
     root = _context(request)["root"].rstrip("/")
     if answer.avatar is not None:
+        if settings.X_ACCEL:
+            shown.show_claimed(answer.avatar)
         location = f"{root}/api/v1/avatars/{answer.avatar.pk}/"
         return Response(
             avatar_body(request, answer.avatar), status=201, headers={"Location": location}

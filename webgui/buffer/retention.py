@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from .models import Avatar, Pool
 from .pictures import stored
+from .shown import links, withdrawn
 
 CHUNK = 500
 # An ingest under way has files whose rows are not written yet.
@@ -86,12 +87,21 @@ def _prune_files(pruned: Pruned, dry_run: bool) -> None:
                 pruned.files += 1
                 if not dry_run:
                     path.unlink(missing_ok=True)
+    _prune_links(dry_run)
     abandoned = _old_entries(settings.MEDIA_ROOT / "staging", YOUNG_SECONDS)
     # Uploads that were begun and never finished: their worker starts anew, or is no more.
     abandoned += _old_entries(settings.SFTP_ROOT / "inbox" / "tmp", UPLOAD_SECONDS)
     for folder in abandoned:
         if not dry_run:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prune_links(dry_run: bool) -> None:
+    """After the files: a second name would keep a picture that was taken away."""
+    for chunk in _chunks(links()):
+        for link in withdrawn(chunk):
+            if not dry_run:
+                link.unlink(missing_ok=True)
 
 
 def _prune_quarantine(pruned: Pruned, dry_run: bool) -> None:
