@@ -56,6 +56,8 @@ def _line(entry: AuditEntry) -> Line:
 
 
 def _what(act: str, details: dict[str, Any]) -> str:
+    if act == "pool.edited":
+        return f"Changed: {_changes(details)}"
     title = details.get("title", "")
     return {
         "pool.created": f"Opened with {title}",
@@ -66,7 +68,6 @@ def _what(act: str, details: dict[str, Any]) -> str:
         "pool.canary_stopped": f"Tries {title} no more",
         "pool.paused": "Paused",
         "pool.resumed": "Resumed",
-        "pool.edited": f"Changed: {_changes(details)}",
     }.get(act, act)
 
 
@@ -82,7 +83,11 @@ def _more(details: dict[str, Any]) -> str:
     parts = [
         f"in place of {before}" if (before := details.get("before_title")) else "",
         TOLD.get(details.get("old_stock", ""), ""),
-        f"{images['discarded']} images discarded" if images.get("discarded") else "",
-        f"{images['brought_back']} images brought back" if images.get("brought_back") else "",
+        _images(images.get("discarded", 0), "discarded"),
+        _images(images.get("brought_back", 0), "brought back"),
     ]
     return "; ".join(part for part in parts if part)
+
+
+def _images(count: int, what: str) -> str:
+    return f"{count} image{'' if count == 1 else 's'} {what}" if count else ""

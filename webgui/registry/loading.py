@@ -14,6 +14,7 @@ from generator_worker.contract import ReleaseManifest
 
 from . import storage
 from .models import Release
+from .problems import NoSuchRelease
 
 RELEASE_FILE = "release.json"
 MAX_RELEASE_FILE = 4 * 1024 * 1024
@@ -117,9 +118,13 @@ def _row(digest: str, manifest: ReleaseManifest) -> tuple[Release, bool]:
 
 def lock(*releases: Release) -> None:
     """Whoever changes which pools use a release holds its row, or one pool could take up what
-    another's leaving just retired."""
+    another's leaving just retired. One that was deleted meanwhile is `NoSuchRelease`."""
     keys = [release.pk for release in releases]
-    list(Release.objects.select_for_update(no_key=True).filter(pk__in=keys).order_by("pk"))
+    rows = Release.objects.select_for_update(no_key=True).filter(pk__in=keys).order_by("pk")
+    held = {row.pk for row in rows}
+    for release in releases:
+        if release.pk not in held:
+            raise NoSuchRelease(f"{release} was deleted meanwhile. Nothing was changed.")
 
 
 def activate(release: Release) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.webgui.making import deliver, make_batch, make_pool, make_release, stock
 from webgui.accounts import audit
+from webgui.buffer import canary
 from webgui.buffer.activation import activate, roll_back
 from webgui.buffer.claim import claim
 from webgui.buffer.ingest import ingest
@@ -16,9 +17,11 @@ from webgui.buffer.levels import level
 from webgui.buffer.models import Activation, Avatar, AvatarTag, Batch, OldStock, Pool, Ticket
 from webgui.buffer.pictures import stored
 from webgui.buffer.problems import ChangedMeanwhile, InUse, NothingToRollBack, NotPreviewed
+from webgui.buffer.provision import create_pool
 from webgui.buffer.replenish import give_up, note_trouble, reconcile, replenish
 from webgui.buffer.stock import forget_empty_lanes
 from webgui.registry.models import Release
+from webgui.registry.problems import NoSuchRelease
 
 ME = "tests"
 
@@ -259,6 +262,24 @@ def test_without_a_good_preview_nothing_changes(pool: Pool) -> None:
 
 def test_a_release_that_was_active_once_needs_no_preview(pool: Pool) -> None:
     assert activate(pool, make_release("once", Release.State.RETIRED), ME).release.name == "once"
+
+
+GIVING = {
+    "activated": lambda pool, release: activate(pool, release, "tests"),
+    "tried": lambda pool, release: canary.start(pool, release, "tests"),
+    "opened": lambda pool, release: create_pool("other", release, "tests"),
+}
+
+
+@pytest.mark.parametrize("give", GIVING.values(), ids=GIVING)
+def test_a_release_that_was_deleted_meanwhile_is_not_given(
+    pool: Pool, newer: Release, give: Any
+) -> None:
+    Release.objects.filter(pk=newer.pk).delete()
+    with pytest.raises(NoSuchRelease, match="deleted meanwhile"):
+        give(pool, newer)
+    pool.refresh_from_db()
+    assert (pool.release_id != newer.pk, pool.canary, Pool.objects.count()) == (True, None, 1)
 
 
 def test_the_release_it_has_is_not_given_again(pool: Pool) -> None:

@@ -168,6 +168,7 @@ def test_opening_a_pool(keeper: Client, pool: Pool, newer: Release) -> None:
     answer = keeper.post(f"{POOLS}new/", told)
     assert (answer.status_code, answer["Location"]) == (302, f"{POOLS}newer/")
     assert Pool.objects.get(slug="newer").release == newer
+    assert "Opened with Newer heads" in text_of(keeper.get(f"{POOLS}newer/"))
     for wrong in ({"slug": "no slug"}, {"slug": "newer"}, {"slug": "new"}, {"low_watermark": "9"}):
         shown = text_of(keeper.post(f"{POOLS}new/", told | {"slug": "other"} | wrong), 400)
         assert "cannot be like this" in shown
