@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 
-.PHONY: setup setup-dev demo test faults lint format bench bench-models clean
+.PHONY: setup setup-dev demo test faults containers lint format bench bench-models clean
 
 setup: $(VENV)/.demo
 setup-dev: $(VENV)/.dev
@@ -42,6 +42,10 @@ test: setup-dev
 ROUNDS ?= 3
 faults: setup-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults --rounds $(ROUNDS)
+
+# All services of docker-compose.yml as real processes, confined as it says; as root, on Debian.
+containers: setup-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m containers tests/deploy
 
 lint: setup-dev
 	$(BIN)/ruff check .

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from generator_worker.contract import VISIBILITY_TIMEOUT
+from generator_worker.contract import VISIBILITY_TIMEOUT, worker_account
 
 PREFIX = "STYLEDIFFUSER_"
 _SHIPPED_RELEASES = Path(__file__).resolve().parent.parent / "models_core" / "releases"
@@ -67,12 +67,13 @@ class Config:
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:
         get = _Reader(env)
         home = Path(get("HOME", "var"))
+        name = get.name("WORKER_NAME", _host_name())
         return cls(
-            worker_name=get.name("WORKER_NAME", _host_name()),
+            worker_name=name,
             broker_url=get("BROKER_URL", "redis://127.0.0.1:6379/0"),
             sftp_host=get("SFTP_HOST", "127.0.0.1"),
             sftp_port=int(get.number("SFTP_PORT", 22, low=1, high=65535)),
-            sftp_user=get("SFTP_USER", "worker"),
+            sftp_user=get("SFTP_USER", worker_account(name)),
             sftp_key=Path(get("SFTP_KEY", str(home / "keys" / "worker_key"))),
             sftp_host_key=get("SFTP_HOST_KEY", ""),
             home=Path(get("WORKER_HOME", str(home / "worker"))),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from webgui.sftp.keys import Keys, ensure_keys
-from webgui.sftp.server import listen
+from webgui.sftp.server import USER, listen
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Served:
         """A worker's settings for this server."""
         return {
             "STYLEDIFFUSER_SFTP_PORT": str(self.port),
+            "STYLEDIFFUSER_SFTP_USER": USER,
             "STYLEDIFFUSER_SFTP_KEY": str(self.keys.worker_key),
             "STYLEDIFFUSER_SFTP_HOST_KEY": self.keys.host_key_line,
         }

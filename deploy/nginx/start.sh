@@ -22,7 +22,7 @@ fill() {
 mkdir -p "$RUN"
 fill nginx.conf nginx.conf
 fill locations.conf locations.conf
-if [ -r "$TLS_CERTIFICATE" ] && [ -r "$TLS_KEY" ]; then
+if [ -s "$TLS_CERTIFICATE" ] && [ -s "$TLS_KEY" ]; then
     fill tls.conf server.conf
 else
     echo "nginx: no certificate at $TLS_CERTIFICATE, so no TLS" >&2

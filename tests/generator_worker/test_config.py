@@ -27,6 +27,7 @@ def test_reads_the_environment():
     )
     assert config.worker_name == "gpu-7.rack2"
     assert (config.sftp_host, config.sftp_port) == ("avatars.example", 2222)
+    assert config.sftp_user == "worker-gpu-7.rack2"  # as add_worker names the account
     assert config.releases == (Path("/a"), Path("/b"))
     assert (config.device, config.home) == ("cuda:1", Path("/srv/worker"))
 

@@ -110,6 +110,7 @@ def env(broker, tmp_path) -> dict[str, str]:
         "STYLEDIFFUSER_WORKER_HOME": str(tmp_path / "worker"),
         "STYLEDIFFUSER_RELEASES": str(tmp_path / "shelf"),
         "STYLEDIFFUSER_SFTP_PORT": str(free_port()),
+        "STYLEDIFFUSER_SFTP_USER": "worker",
         "STYLEDIFFUSER_SFTP_KEY": str(keys.worker_key),
         "STYLEDIFFUSER_SFTP_HOST_KEY": keys.host_key_line,
         "STYLEDIFFUSER_METRICS_PORT": str(free_port()),

@@ -16,7 +16,7 @@ from celery import Celery
 from kombu import Exchange, Queue
 
 from generator_worker.contract import INGEST_QUEUE, SERVER_QUEUE
-from messaging import link, traces
+from messaging import link, pulse, traces
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webgui.config.settings")
 
@@ -24,6 +24,7 @@ from django.conf import settings  # the variable above has to come first
 
 app: Celery[Any] = Celery("webgui", task_cls=traces.TracedTask)
 link.watch(app)
+pulse.keep(app, settings.PULSE)
 # A task must be over long before the broker would hand its message out again.
 HARD_LIMIT = min(600, settings.VISIBILITY_TIMEOUT // 2)
 

@@ -289,6 +289,8 @@ UPLOAD_SILENCE_SECONDS = env.number("UPLOAD_SILENCE_SECONDS", 60, least=1)
 # --- messages ----------------------------------------------------------------------------------
 # The same in every program on one broker, since the shortest wins.
 VISIBILITY_TIMEOUT = env.number("VISIBILITY_TIMEOUT", contract.VISIBILITY_TIMEOUT, least=60)
+# For health checks: a file that this process's Celery worker renews every few seconds.
+PULSE = env.text("PULSE")
 
 # --- logs --------------------------------------------------------------------------------------
 logs.hide(SECRET_KEY, EMAIL_HOST_PASSWORD, ALARM_WEBHOOK_SECRET)

@@ -64,6 +64,8 @@ class Plan:
 
     @property
     def worker_env(self) -> dict[str, str]:
+        from webgui.sftp.server import USER
+
         foreign = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
         foreign.pop("DJANGO_SETTINGS_MODULE", None)
         own = {
@@ -72,6 +74,7 @@ class Plan:
         own |= {
             "BROKER_URL": self.broker_url,
             "SFTP_PORT": str(self.sftp.getsockname()[1]),
+            "SFTP_USER": USER,
             "SFTP_KEY": str(self.worker_key),
             "SFTP_HOST_KEY": self.host_key,
             "WORKER_HOME": str(self.home / "worker"),

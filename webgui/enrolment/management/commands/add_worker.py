@@ -61,7 +61,6 @@ def _settings(name: str, password: str, host_key: str) -> str:
         "BROKER_URL": url,
         "SFTP_HOST": sftp,
         "SFTP_PORT": port,
-        "SFTP_USER": worker_account(name),
         "SFTP_HOST_KEY": host_key,
     }
     return "".join(f"STYLEDIFFUSER_{key}={value}\n" for key, value in values.items())
