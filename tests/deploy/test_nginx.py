@@ -59,6 +59,7 @@ class Front:
             self.url("/api/v1/avatars/"), json={"pool": "toon"}, headers=headers, timeout=20
         )
 
+
 ID = "X-Request-ID"
 
 

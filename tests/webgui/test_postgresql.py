@@ -19,7 +19,14 @@ ROWS = "not renditions and not test_tasks and not test_shapes"
 SUITES = [
     f"tests/webgui/{name}"
     for name in (
-        *("buffer", "fleet", "registry", "studio/test_jobs.py", "studio/test_previews.py"),
+        *(
+            "buffer",
+            "fleet",
+            "registry",
+            "watching",
+            "studio/test_jobs.py",
+            "studio/test_previews.py",
+        ),
         *("api/test_tickets.py", "api/admin/test_uploads.py"),
     )
 ]

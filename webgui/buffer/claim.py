@@ -35,6 +35,8 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from messaging.logs import bound
+from webgui.problems import Problem
+from webgui.watching import tallies
 
 from . import tickets
 from .models import KEY_SPACE, Avatar, AvatarTag, ClaimKey, Pool, Ticket, random_key
@@ -81,7 +83,11 @@ def claim(
     idempotency_key: str | None = None,
 ) -> Claim:
     """One random available avatar of the pool having all `tags`, or a ticket for one."""
-    answer = _claim(pool, tags, client, idempotency_key)
+    try:
+        answer = _claim(pool, tags, client, idempotency_key)
+    except Problem as problem:
+        tallies.count_later("claims_refused", code=problem.code)
+        raise
     if answer.avatar is not None:
         with bound(avatar=answer.avatar.pk, batch=answer.avatar.batch_id):
             log.info("An avatar is claimed")

@@ -12,6 +12,7 @@ ingested and only the cleaning up is repeated.
 from __future__ import annotations
 
 import logging
+import time
 from enum import StrEnum
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from generator_worker.contract import JOB_FOLDER, Manifest
 from messaging.logs import bound
 from webgui.fleet import duty
 from webgui.fleet.hearsay import clean
+from webgui.watching import tallies
 
 from . import canary, inbox, likeness, orders, replenish, stock, tickets
 from .models import Avatar, Batch, Pool
@@ -111,6 +113,7 @@ def _settle(delivery: inbox.Delivery, worker: str) -> Outcome:
         inbox.remove(batch_id)
         _answer(batch_id, worker or batch.worker)
         return Outcome.KNOWN
+    began = time.monotonic()
     try:
         manifest = delivery.read_manifest(Manifest)
         worker = manifest.worker
@@ -123,7 +126,7 @@ def _settle(delivery: inbox.Delivery, worker: str) -> Outcome:
                 for listed in manifest.images
             ]
             staging.publish(pictures)
-            _commit(batch, pictures)
+            _commit(batch, pictures, began)
     except inbox.Refused as refusal:
         return _quarantine(batch_id, worker, str(refusal))
     inbox.remove(batch_id)
@@ -152,19 +155,19 @@ def _note_delivery(batch: Batch, worker: str) -> None:
     unsettled.update(state=Batch.State.DELIVERED, worker=worker, fraction=1)
 
 
-def _commit(batch: Batch, pictures: list[Picture]) -> None:
+def _commit(batch: Batch, pictures: list[Picture], began: float) -> None:
     """All rows of the batch, and the tickets they serve, in one transaction."""
     for last_try in (False, True):
         try:
             with transaction.atomic():
-                return _write_rows(batch, pictures)
+                return _write_rows(batch, pictures, began)
         except IntegrityError:
             # Another pool's batch brought the same picture this very moment.
             if last_try:
                 raise
 
 
-def _write_rows(batch: Batch, pictures: list[Picture]) -> None:
+def _write_rows(batch: Batch, pictures: list[Picture], began: float) -> None:
     pool = Pool.objects.select_for_update(no_key=True, of=("self",)).get(pk=batch.pool_id)
     fresh = _unseen(pool, batch, pictures)
     avatars = {_avatar(batch, picture): picture.look for picture in fresh}
@@ -180,12 +183,25 @@ def _write_rows(batch: Batch, pictures: list[Picture]) -> None:
     duty.note_success(batch.worker)
     likeness.remember(pool, avatars)
     tickets.serve(pool)
+    _count(pool, batch, list(avatars), time.monotonic() - began)
     if not avatars and not batch.params:
         replenish.blame(batch, f"Batch {batch.pk} brought no new image.")
     elif avatars and batch.release_id == pool.release_id:
         replenish.clear_trouble(pool)
     elif avatars and batch.release_id == pool.canary_id:
         canary.clear_failures(pool)
+
+
+def _count(pool: Pool, batch: Batch, avatars: list[Avatar], seconds: float) -> None:
+    slug = {"pool": pool.slug}
+    tallies.add(
+        ("deliveries", {**slug, "outcome": Outcome.INGESTED.value}, 1),
+        ("images_drawn", slug, batch.count),
+        ("images_ingested", slug, len(avatars)),
+        ("image_bytes", slug, sum(avatar.bytes for avatar in avatars)),
+        *tallies.seen("ingest_seconds", [seconds], **slug),
+        *tallies.seen("avatar_score", (avatar.score for avatar in avatars), **slug),
+    )
 
 
 def _fate(batch: Batch) -> str:
@@ -240,6 +256,8 @@ def _quarantine(batch_id: UUID, worker: str, reason: str) -> Outcome:
             )
         )
         if changed:
+            slug, outcome = batch.pool.slug, Outcome.QUARANTINED.value
+            tallies.count("deliveries", pool=slug, outcome=outcome)
             note = f"Batch {batch_id} quarantined: {reason}"
             replenish.blame(batch, note, forgiven=1)
             duty.note_fault(worker, note)

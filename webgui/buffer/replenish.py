@@ -21,6 +21,7 @@ from webgui.fleet.dispatch import Fleet
 from webgui.fleet.hearsay import clean
 from webgui.fleet.models import Worker
 from webgui.registry.models import Release
+from webgui.watching import tallies
 
 from . import canary, inbox, orders, tickets
 from .levels import Level, level
@@ -38,6 +39,11 @@ HANDED_BACK = "maintenance"
 NO_FAULT = (
     HANDED_BACK, "empty-batch", "bad-params", "faulty-release", "unknown-release", "unreadable",
 )  # fmt: skip
+# The rest is counted as "other": a worker's word makes no new series.
+REASONS = (
+    *NO_FAULT, "not-fetched", "broken-release", "drawing-fault", "out-of-memory", "deadly-order",
+    "too-long", "no-room", "unforeseen",
+)  # fmt: skip
 log = logging.getLogger(__name__)
 
 
@@ -52,6 +58,7 @@ def replenish() -> int:
     with transaction.atomic():
         list(Pool.objects.select_for_update(no_key=True).order_by("pk").values_list("pk"))
         batches = _order_in_turn()
+        tallies.add(*(("orders", {"pool": batch.pool.slug}, 1) for batch in batches))
     for batch in batches:
         orders.send_order(batch)
     return len(batches)
@@ -232,11 +239,12 @@ def mark_overdue() -> int:
 def _lose(lost: QuerySet[Batch]) -> int:
     """Overdue, and a fault of the worker that had it."""
     marked = 0
-    for batch_id, worker in lost.values_list("pk", "worker"):
+    for batch_id, worker, slug in lost.values_list("pk", "worker", "pool__slug"):
         if lost.filter(pk=batch_id).update(state=Batch.State.OVERDUE):
             marked += 1
             with bound(batch=batch_id, worker=worker):
                 log.warning("The batch was not delivered in time")
+            tallies.count("order_failures", pool=slug, reason="not-delivered")
             duty.note_fault(worker, f"Batch {batch_id} was not delivered in time.")
     return marked
 
@@ -294,6 +302,7 @@ def _reissue(batch: Batch, fleet: Fleet) -> bool:
     if changed:
         batch.attempt += 1
         batch.worker = worker.name
+        tallies.count("orders_reissued", pool=batch.pool.slug)
         orders.send_order(batch)
     return bool(changed)
 
@@ -331,6 +340,9 @@ def refused(message: BatchFailed) -> bool:
     else:
         open_batch.update(worker=message.worker, drawn=message.drawn)
         changed = give_up(batch, reason, trouble=message.kind != HANDED_BACK)
+    if changed:
+        reason = message.kind if message.kind in REASONS else "other"
+        tallies.count("order_failures", pool=batch.pool.slug, reason=reason)
     if changed and message.kind not in NO_FAULT:
         duty.note_fault(message.worker, message.reason)
     return bool(changed)

@@ -22,6 +22,7 @@ from messaging.logs import bound
 from webgui.config.logs import request_id
 from webgui.fleet import dispatch
 from webgui.registry.models import Release
+from webgui.watching import tallies
 
 from .models import Pool, Ticket
 from .problems import (
@@ -56,6 +57,7 @@ def issue(pool: Pool, tags: Sequence[str], client: str) -> Ticket:
     _refuse_vain_waiting(pool, tags)
     _refuse_too_many(client)
     now = timezone.now()
+    tallies.count("tickets", pool=pool.slug)
     return Ticket.objects.create(
         pool=pool,
         tags=list(tags),
@@ -128,7 +130,7 @@ def serve(pool: Pool) -> int:
     """
     from .claim import take
 
-    served = 0
+    waits: list[float] = []
     hopeless: set[tuple[str, ...]] = set()  # what is not to be had now, however many ask for it
     for ticket in waiting(pool).select_for_update(of=("self",)).iterator(chunk_size=100):
         tags = tuple(ticket.tags)
@@ -140,22 +142,28 @@ def serve(pool: Pool) -> int:
             if not tags:
                 break
             continue
-        _settle(ticket, avatar)
-        served += 1
-    return served
+        waits.append(_settle(ticket, avatar))
+    tallies.add(
+        ("tickets_settled", {"pool": pool.slug, "outcome": "served"}, len(waits)),
+        *tallies.seen("ticket_wait_seconds", waits, pool=pool.slug),
+    )
+    return len(waits)
 
 
-def _settle(ticket: Ticket, avatar: Avatar) -> None:
+def _settle(ticket: Ticket, avatar: Avatar) -> float:
+    """Returns how long it waited."""
+    now = timezone.now()
     changed = Ticket.objects.filter(pk=ticket.pk, state=Ticket.State.WAITING).update(
-        state=Ticket.State.SERVED, avatar=avatar, settled_at=timezone.now()
+        state=Ticket.State.SERVED, avatar=avatar, settled_at=now
     )
     if not changed:
         raise RuntimeError(f"Ticket {ticket.pk} changed under its lock")
-    transaction.on_commit(partial(_tell_served, ticket, avatar))
+    waited = (now - ticket.created_at).total_seconds()
+    transaction.on_commit(partial(_tell_served, ticket, avatar, waited))
+    return waited
 
 
-def _tell_served(ticket: Ticket, avatar: Avatar) -> None:
-    waited = (timezone.now() - ticket.created_at).total_seconds()
+def _tell_served(ticket: Ticket, avatar: Avatar, waited: float) -> None:
     with bound(request=ticket.request, batch=avatar.batch_id, avatar=avatar.pk, ticket=ticket.pk):
         log.info("The ticket is served after %.1f s", waited)
 
@@ -177,9 +185,10 @@ def expire_overdue(tickets: QuerySet[Ticket] | None = None) -> int:
     some = Ticket.objects.all() if tickets is None else tickets
     overdue = some.filter(_given_up(now), state=Ticket.State.WAITING)
     expired = 0
-    for ticket_id, request in overdue.values_list("pk", "request"):
+    for ticket_id, request, slug in overdue.values_list("pk", "request", "pool__slug"):
         if overdue.filter(pk=ticket_id).update(state=Ticket.State.EXPIRED, settled_at=now):
             expired += 1
+            tallies.count("tickets_settled", pool=slug, outcome="expired")
             with bound(request=request, ticket=ticket_id):
                 log.info("The ticket has expired")
     return expired

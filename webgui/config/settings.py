@@ -41,7 +41,7 @@ NUM_PROXIES = env.number("NUM_PROXIES", 0)
 X_ACCEL = env.flag("X_ACCEL")
 HTTPS = env.flag("HTTPS")
 SECURE_SSL_REDIRECT = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
@@ -113,6 +113,7 @@ INSTALLED_APPS = [
     "webgui.enrolment",
     "webgui.buffer",
     "webgui.studio",
+    "webgui.watching",
     "webgui.pages",
     "webgui.sftp",
     "webgui.demo",
@@ -292,8 +293,12 @@ VISIBILITY_TIMEOUT = env.number("VISIBILITY_TIMEOUT", contract.VISIBILITY_TIMEOU
 # For health checks: a file that this process's Celery worker renews every few seconds.
 PULSE = env.text("PULSE")
 
+# --- metrics -----------------------------------------------------------------------------------
+# Who may read /metrics. Without it, this host alone.
+METRICS_TOKEN = env.text("METRICS_TOKEN")
+
 # --- logs --------------------------------------------------------------------------------------
-logs.hide(SECRET_KEY, EMAIL_HOST_PASSWORD, ALARM_WEBHOOK_SECRET)
+logs.hide(SECRET_KEY, EMAIL_HOST_PASSWORD, ALARM_WEBHOOK_SECRET, METRICS_TOKEN)
 logs.hide_passwords(DATABASE_URL, BROKER_URL, BROKER_ADMIN_URL, CACHE_URL, WORKERS_BROKER)
 LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
 LOGGING = logs.settings(LOG_LEVEL, env.choice("LOG_FORMAT", "text", ("text", "json"))) | {

@@ -6,10 +6,12 @@ from django.contrib import admin
 from django.urls import include, path
 
 from webgui.api import health
+from webgui.watching import views as watching
 
 urlpatterns = [
     path("healthz", health.alive, name="healthz"),
     path("readyz", health.ready, name="readyz"),
+    path("metrics", watching.metrics, name="metrics"),
     path("admin/", admin.site.urls),
     path("api/", include("webgui.api.urls")),
     path("", include("webgui.pages.urls")),

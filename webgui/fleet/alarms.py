@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from generator_worker.contract import Duty
 from webgui.buffer.models import Batch, Pool
+from webgui.watching import tallies
 
 from . import notices, roster
 from .hearsay import clean
@@ -78,6 +79,7 @@ def _note(condition: Condition) -> bool:
                 kind=condition.kind, subject=condition.subject, detail=detail
             )
             notices.announce(alarm)
+            tallies.count("alarms_raised", kind=alarm.kind)
     except IntegrityError:  # another clock was quicker
         return False
     log.error("Alarm %s: %s", alarm, alarm.detail)

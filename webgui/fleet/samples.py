@@ -6,18 +6,20 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
-from django.db.models import Sum
+from django.db.models import Count, Sum
 from django.utils import timezone
 
 from webgui.buffer.levels import level
 from webgui.buffer.models import Avatar, Batch, Pool
 from webgui.registry.models import Release
+from webgui.watching import tallies
 
 from . import roster
 from .models import Sample
 
 EVERY_SECONDS = 15
 KEPT = timedelta(hours=25)
+SETTLING = timedelta(seconds=2)
 POINTS = 72
 """A chart shows no more: an hour goes by the minute, a day by twenty of them."""
 
@@ -29,15 +31,17 @@ def take() -> Sample | None:
     since = max(last.at, now - KEPT) if last else now - timedelta(seconds=EVERY_SECONDS)
     try:
         with transaction.atomic():
+            claims = _claims(since, now)
             sample = Sample.objects.create(
                 slot=int(now.timestamp() // EVERY_SECONDS),
                 at=now,
                 seconds=max((now - since).total_seconds(), 1.0),
-                claims=_claims(since, now),
+                claims=sum(claims.values()),
                 images=_images(since, now),
                 workers=roster.at_work().count(),
                 pools={pool.slug: _standing(pool) for pool in _pools()},
             )
+            tallies.add(*(("claims", {"pool": slug}, many) for slug, many in claims.items()))
     except IntegrityError:
         return None
     Sample.objects.filter(at__lt=now - KEPT).delete()
@@ -55,9 +59,13 @@ def _standing(pool: Pool) -> dict[str, int]:
     return {"available": now.available, "waiting": now.waiting, "low": low}
 
 
-def _claims(since: datetime, until: datetime) -> int:
-    claimed = Avatar.objects.filter(state=Avatar.State.CLAIMED)
-    return claimed.filter(claimed_at__gt=since, claimed_at__lte=until).count()
+def _claims(since: datetime, until: datetime) -> dict[str, int]:
+    """By pool. Those of this very moment may not be committed yet; the next sample has them."""
+    since, until = since - SETTLING, until - SETTLING
+    claimed = Avatar.objects.filter(
+        state=Avatar.State.CLAIMED, claimed_at__gt=since, claimed_at__lte=until
+    )
+    return dict(claimed.order_by().values_list("pool__slug").annotate(Count("pk")))
 
 
 def _images(since: datetime, until: datetime) -> int:

@@ -22,6 +22,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from messaging.logs import bound
+from webgui.watching import tallies
 
 from . import doorbell, loading, storage
 from .inspector import Outcome, run
@@ -185,6 +186,7 @@ def _settle(
     )
     if not settled:
         return None
+    tallies.count("inspections", verdict=state.value)
     if state in DISCARDED:
         checkpoint.original.unlink(missing_ok=True)
     log.info("Checkpoint %s is %s", checkpoint.name, state)

@@ -28,6 +28,7 @@ from webgui.buffer import inbox
 from webgui.buffer.ingest import Outcome
 from webgui.buffer.pictures import Picture, Staging, reencode
 from webgui.fleet.hearsay import clean
+from webgui.watching import tallies
 
 from . import jobs, verdicts, wire
 from .models import Job, Preview
@@ -156,6 +157,11 @@ def _commit(job: Job, worker: str, pictures: Sequence[Picture], report: PreviewR
         )
         if done:  # else it was called off, or another process was quicker
             verdicts.judge(job, pictures, report)
+            seconds = (timezone.now() - job.created_at).total_seconds()
+            tallies.add(
+                ("jobs", {"kind": job.kind, "outcome": State.DONE.value}, 1),
+                *tallies.seen("job_seconds", [seconds], kind=job.kind),
+            )
 
 
 def _quarantine(job_id: UUID, worker: str, reason: str) -> Outcome:

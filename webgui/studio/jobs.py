@@ -22,6 +22,7 @@ from messaging.logs import bound
 from webgui.fleet import roster
 from webgui.fleet.dispatch import worker_for_job
 from webgui.fleet.hearsay import clean
+from webgui.watching import tallies
 
 from . import verdicts, wire
 from .models import Job
@@ -156,6 +157,7 @@ def fail(job: Job, reason: str) -> bool:
         if failed:
             job.refresh_from_db()
             verdicts.note_failure(job)
+            tallies.count("jobs", kind=job.kind, outcome=State.FAILED.value)
     if failed:
         with about(job):
             log.error("The %s failed after %d attempts: %s", job.kind, job.attempt, reason)
@@ -181,6 +183,7 @@ def cancel(job: Job) -> bool:
     )
     job.refresh_from_db()
     if cancelled:
+        tallies.count("jobs", kind=job.kind, outcome=State.CANCELLED.value)
         with about(job):
             log.info("The %s is called off", job.kind)
             if job.worker:

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from tests.webgui.making import make_batch, make_worker, stock
 from webgui.buffer.claim import claim
-from webgui.buffer.models import Batch, Pool
+from webgui.buffer.models import Avatar, Batch, Pool
 from webgui.fleet import samples
 from webgui.fleet.models import Sample, Worker
 
@@ -43,6 +43,8 @@ def test_it_counts_what_happened_since_the_last_one(pool: Pool, worker: Worker) 
     stock(pool, 5)
     for _ in range(3):
         claim(client="visitor:a")
+    before = timezone.now() - samples.SETTLING
+    Avatar.objects.filter(state=Avatar.State.CLAIMED).update(claimed_at=before)
     make_batch(pool, state="ingested", settled_at=timezone.now(), ingested_count=7)
     old = timezone.now() - timedelta(minutes=5)
     make_batch(pool, state=Batch.State.INGESTED, settled_at=old, ingested_count=100)
