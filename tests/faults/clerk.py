@@ -61,6 +61,28 @@ def open_pool(slug: str, bundle: str, low: int, high: int, batch_size: int) -> N
     call_command("load_release", bundle, *options, stdout=sys.stderr)
 
 
+def ask_preview(bundle: str) -> str:
+    """Of the release in this folder; the job's id."""
+    from hashlib import sha256
+
+    from django.core.management import call_command
+
+    from webgui.accounts import audit
+    from webgui.studio import previews
+
+    call_command("load_release", bundle, stdout=sys.stderr)
+    manifest = (Path(bundle) / "release.json").read_bytes()
+    release = previews.release_of(sha256(manifest).hexdigest())
+    preview, _ = previews.ask(release, audit.COMMAND_LINE)
+    return str(preview.job_id)
+
+
+def job(job_id: str) -> dict[str, Any]:
+    from webgui.studio.models import Job
+
+    return Job.objects.values("state", "attempt", "worker", "reason").get(pk=job_id)
+
+
 def pause_pool(slug: str, paused: bool) -> None:
     from webgui.buffer.models import Pool
 
@@ -79,7 +101,7 @@ def batches(slug: str = "") -> list[dict[str, Any]]:
 
     found = Batch.objects.filter(pool__slug=slug) if slug else Batch.objects.all()
     fields = ["id", "state", "attempt", "count", "worker", "fraction", "reason"]
-    fields += ["deadline", "progress_at", "base_seed", "pool__slug", "ingested_count"]
+    fields += ["deadline", "progress_at", "rung_at", "base_seed", "pool__slug", "ingested_count"]
     return list(found.order_by("ordered_at").values(*fields))
 
 
@@ -140,7 +162,7 @@ def shorten_log() -> None:
             busy = cursor.fetchone()[0]
 
 
-_orders = (shelve_order, send_again, shorten_log)
+_orders = (shelve_order, send_again, shorten_log, ask_preview, job)
 CALLS: dict[str, Callable[..., Any]] = {
     call.__name__: call
     for call in (migrate, open_pool, pause_pool, available, batches, avatars, workers, *_orders)

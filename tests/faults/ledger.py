@@ -26,6 +26,7 @@ class Ledger(threading.Thread):
         self._home = home
         self.made: dict[str, Made] = {}
         self.arrived: set[str] = set()
+        self._jobs: set[str] = set()
         self._known: set[Path] = set()
         self._done = threading.Event()
 
@@ -41,10 +42,13 @@ class Ledger(threading.Thread):
     def _note(self, path: Path) -> None:
         with contextlib.suppress(FileNotFoundError):  # settled this very moment
             manifest: dict[str, Any] = json.loads(path.read_bytes())
+            self._known.add(path)
+            if "job_id" in manifest:
+                self._jobs.add(str(manifest["job_id"]))
+                return
             seeds = tuple(image["seed"] for image in manifest["images"])
             batch = str(manifest["batch_id"])
             self.made[batch] = Made(batch, manifest["worker"], seeds)
-            self._known.add(path)
 
     def stop(self) -> None:
         self._done.set()
@@ -53,7 +57,7 @@ class Ledger(threading.Thread):
 
     def receipted(self) -> set[str]:
         """Batches of which some worker was told that the server has them."""
-        return {mark.name for mark in self._home.glob("*/outbox/settled/*")}
+        return {mark.name for mark in self._home.glob("*/outbox/settled/*")} - self._jobs
 
     def receipts_of(self, batch: str) -> int:
         """How many workers were told so of this one."""

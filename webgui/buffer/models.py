@@ -7,6 +7,7 @@ import uuid
 
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from generator_worker.contract import MAX_BATCH
@@ -161,6 +162,8 @@ class Batch(models.Model):
     # {"tags": […]} where visitors wait for just these tags.
     params = models.JSONField(default=dict, blank=True)
     ordered_at = models.DateTimeField(default=timezone.now)
+    # When its message was last sent.
+    rung_at = models.DateTimeField(default=timezone.now, db_default=Now())
     deadline = models.DateTimeField()
     worker = models.CharField(max_length=63, blank=True)  # whose order it is, then who delivered
     fraction = models.FloatField(default=0)

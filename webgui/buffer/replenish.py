@@ -23,7 +23,7 @@ from webgui.fleet.models import Worker
 from webgui.registry.models import Release
 from webgui.watching import tallies
 
-from . import canary, inbox, orders, tickets
+from . import canary, inbox, orders, tickets, unheard
 from .levels import Level, level
 from .models import Batch, Pool
 from .progress import patience
@@ -206,6 +206,7 @@ def _count(wish: Wish, release: Release, size: int) -> int:
 
 def reconcile() -> int:
     """Find lost orders and ring again for those still wanted; returns how many were re-issued."""
+    unheard.ring_again()
     mark_overdue()
     reissued = 0
     overdue = Batch.objects.filter(state=Batch.State.OVERDUE).select_related("pool", "release")
@@ -293,6 +294,7 @@ def _reissue(batch: Batch, fleet: Fleet) -> bool:
     ).update(
         state=Batch.State.ORDERED,
         attempt=F("attempt") + 1,
+        rung_at=timezone.now(),
         deadline=timezone.now() + patience(ahead + work, loading=digest not in worker.loaded),
         fraction=0,
         note="",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from django.db.models import QuerySet, Sum
 from django.utils import timezone
 
-from generator_worker.contract import Duty, Heartbeat
+from generator_worker.contract import Duty, Heartbeat, State
 
 from .hearsay import clean, clean_all
 from .models import UNMEASURED_SECONDS_PER_IMAGE, Worker, silent_since
@@ -17,6 +19,9 @@ REPORTED = (
     "duty", "findings", "started", "batches", "images", "failures", "resident_bytes", "gpu",
     "gpu_use", "gpu_memory_used_bytes", "disk_free_bytes",
 )  # fmt: skip
+ON_ITS_WAY = timedelta(seconds=10)
+"""Within this an idle worker has taken up what was sent to it, even where its child process starts
+anew."""
 
 
 def alive() -> QuerySet[Worker]:
@@ -51,6 +56,12 @@ def record(beat: Heartbeat) -> bool:
 def at_work() -> QuerySet[Worker]:
     """Those who take orders: alive, on duty, and not refusing work themselves."""
     return alive().filter(duty=Duty.WORKING).exclude(activity=Worker.REFUSING)
+
+
+def idle() -> dict[str, datetime]:
+    """Who says to be at nothing, and when that was."""
+    at_nothing = alive().filter(activity__in=(State.IDLE, State.DRAINED))
+    return dict(at_nothing.values_list("name", "last_seen"))
 
 
 def pace(name: str, digest: str) -> float:

@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -118,15 +119,32 @@ def reconcile() -> int:
 
 
 def _lost() -> QuerySet[Job]:
-    """Past their deadline, or with a worker who fell silent altogether."""
+    """Past their deadline, with a worker who fell silent altogether, or not heard of by theirs."""
     alive = roster.alive().values_list("name", flat=True)
     given = Job.objects.filter(state__in=Job.OPEN).exclude(worker="")
-    return given.filter(Q(deadline__lt=timezone.now()) | ~Q(worker__in=list(alive)))
+    late = Q(deadline__lt=timezone.now())
+    return given.filter(late | ~Q(worker__in=list(alive)) | Q(pk__in=_unheard()))
+
+
+def _unheard() -> list[UUID]:
+    """Their workers say to be at nothing, a while after the message was sent or the last sign of
+    life came: it was lost, or the process that was at it died."""
+    idle, start = roster.idle(), timedelta(seconds=settings.JOB_START_SECONDS)
+    given = Job.objects.filter(state__in=Job.OPEN, worker__in=idle, step__lt=F("of"))
+    signs = given.values_list("pk", "worker", "deadline", "state", "progress_at")
+    return [
+        job
+        for job, worker, deadline, state, progress_at in signs
+        if (sign := progress_at if state == State.RUNNING else deadline and deadline - start)
+        and idle[worker] >= sign + roster.ON_ITS_WAY
+    ]
 
 
 def _how_lost(job: Job) -> str:
     if not roster.alive().filter(name=job.worker).exists():
         return f"{job.worker} fell silent."
+    if job.step < job.of and job.deadline and job.deadline > timezone.now():
+        return f"{job.worker} is idle and does not have it."
     if job.state == State.QUEUED:
         return f"{job.worker} did not begin it in {settings.JOB_START_SECONDS} s."
     if job.step >= job.of:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from tests.faults.fault import fault
 from tests.faults.scene import Scene
+from tests.integration.house import copy_of
 
 
 @fault("kill -9 of the broker while idle", seconds=30, batches=0)
@@ -81,24 +82,38 @@ def server_links_half_open(scene: Scene) -> None:
     scene.back()
 
 
-@fault("broker wiped with one order drawn and one waiting", seconds=70, ours=True)
+@fault("broker wiped: an order drawn, one waiting, a preview asked for", seconds=70, ours=True)
 def broker_wiped(scene: Scene) -> None:
+    rig = scene.rig
+    draft = copy_of(rig.bundle, rig.home / "wiped")
     scene.mid_batch()
     scene.rush(leave=20)
+    job = rig.clerk("ask_preview", str(draft))
     scene.wait("two orders", lambda: len(scene.batches("toon", "ordered")) > 1, 20)
     open_before = {batch["id"] for batch in scene.batches("toon", "ordered")}
-    scene.rig.kill("broker")
-    for left in (scene.rig.home / "valkey").iterdir():
+    rig.kill("broker")
+    for left in (rig.home / "valkey").iterdir():
         if left.is_dir():
             shutil.rmtree(left)
         elif left.suffix != ".conf":
             left.unlink()
-    scene.rig.start("broker")
+    wiped_at = datetime.now(UTC)
+    rig.start("broker")
     scene.clock()
     _allow_until_deadline(scene)
-    scene.back(lambda: not open_before & {b["id"] for b in scene.batches("toon", "ordered")})
-    reissued = [b for b in scene.batches() if b["id"] in open_before and b["attempt"] > 1]
-    scene.note(f"{len(open_before)} orders were open, {len(reissued)} rung for again")
+    scene.back(
+        lambda: (
+            not open_before & {b["id"] for b in scene.batches("toon", "ordered")}
+            and rig.clerk("job", job)["state"] == "done"
+        )
+    )
+    again = [
+        batch
+        for batch in scene.batches()
+        if batch["id"] in open_before and datetime.fromisoformat(batch["rung_at"]) > wiped_at
+    ]
+    scene.note(f"{len(open_before)} orders were open, {len(again)} rung for again")
+    scene.note(f"the preview came at attempt {rig.clerk('job', job)['attempt']}")
 
 
 def _allow_until_deadline(scene: Scene) -> None:

@@ -105,12 +105,22 @@ def delivered_twice(scene: Scene) -> None:
     scene.wait("a spooled batch", copied, 90)
     scene.clock()
     scene.back(lambda: not rig.ledger.spooled())
-    rows = len(rig.clerk("avatars"))
-    config = rig.worker_config()
+    again, config = {folder.name for folder in seen}, rig.worker_config()
+    rows = _images_of(scene, again)
     for folder in seen:
         deliver(config, folder.name, folder)  # type: ignore[arg-type]
-    scene.wait("the inbox empty", lambda: not rig.ledger.in_inbox(), 30)
-    scene.expect(len(rig.clerk("avatars")) == rows, "the second delivery brought rows")
+    scene.wait("the inbox empty", lambda: not again & rig.ledger.in_inbox(), 30)
+    scene.expect(bool(rows), "the first delivery brought no rows")
+    scene.expect(_images_of(scene, again) == rows, "the second delivery changed rows")
+
+
+def _images_of(scene: Scene, batches: set[str]) -> set[tuple[str, int, str]]:
+    """(id, seed, digest) of what came of these; others go on meanwhile."""
+    return {
+        (avatar, seed, digest)
+        for avatar, batch, seed, digest, _ in scene.rig.clerk("avatars")
+        if batch in batches
+    }
 
 
 @fault("a dozen hostile batches beside good work", ours=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from datetime import UTC, datetime
+from collections import Counter
 
 import psutil
 
 from tests.faults.fault import fault
+from tests.faults.rig import Rig
 from tests.faults.scene import Scene
 
 
@@ -61,27 +62,43 @@ def worker_past_its_lease(scene: Scene) -> None:
     scene.note(f"heard of again {time.monotonic() - continued:.0f} s after being continued")
 
 
-@fault("poison: an order that kills its process each time", ours=True)
+@fault("poison: orders that kill their process each time", ours=True)
 def poison(scene: Scene) -> None:
-    """The rig is the poison: it kills the process whenever it is at that order."""
-    rig, deaths, killed_at = scene.rig, 0, datetime.now(UTC)
+    """The rig is the poison: it kills the process whenever it draws such an order."""
+    rig, deaths, killed = scene.rig, Counter[str](), set[int]()
     rig.clerk("open_pool", "poison", str(rig.bundle), 200, 200, 200)
     try:
         while not (ended := scene.batches("poison", "failed", "quarantined")):
             for batch in scene.batches("poison", "ordered"):
-                begun = batch["progress_at"] and datetime.fromisoformat(batch["progress_at"])
-                if begun and begun > killed_at and scene.since() < 120:
-                    os.kill(rig.child("generator"), signal.SIGKILL)
-                    deaths, killed_at = deaths + 1, datetime.now(UTC)
-            assert scene.since() < 150, f"not given up after {deaths} deaths"
-            time.sleep(0.2)
+                child = _drawing(rig, batch["id"])
+                if child and child not in killed:
+                    os.kill(child, signal.SIGKILL)
+                    killed.add(child)
+                    deaths[batch["id"]] += 1
+            assert scene.since() < 150, f"not given up after {deaths.total()} deaths"
+            time.sleep(0.1)
     finally:
         rig.clerk("pause_pool", "poison", True)
-    scene.expect(deaths <= 3, f"it killed {deaths} times")
-    scene.note(f"given up after {deaths} deaths: {ended[0]['reason'][:120]}")
+    worst = max(deaths.values())
+    scene.expect(worst == 3, f"one order killed {worst} times")
+    scene.expect(deaths[ended[0]["id"]] == 3, "an order was given up that had not killed 3 times")
+    scene.note(f"killed by {len(deaths)} orders, {', '.join(map(str, deaths.values()))} times")
+    scene.note(f"given up: {ended[0]['reason'][:120]}")
     scene.rush()
     scene.clock()
     scene.back()
+
+
+def _drawing(rig: Rig, batch: str) -> int:
+    """The process that has made images of this order, if it is the one there is now: those of one
+    that died are older than its successor, and lie there until the order is begun anew."""
+    making = rig.home / "worker" / "outbox" / "making" / batch
+    try:
+        child = psutil.Process(rig.child("generator"))
+        born = child.create_time()
+        return child.pid if any(file.stat().st_mtime > born for file in making.iterdir()) else 0
+    except (FileNotFoundError, IndexError, psutil.NoSuchProcess):
+        return 0  # not begun, or there is no process at the moment
 
 
 @fault("the broker hands the same order out twice", ours=True, fast=True)

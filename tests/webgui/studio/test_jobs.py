@@ -42,6 +42,12 @@ def silence(name: str) -> None:
     Worker.objects.filter(name=name).update(last_seen=timezone.now() - timedelta(minutes=5))
 
 
+def is_idle(name: str, after: float = 11) -> None:
+    """So many seconds from now it says so."""
+    heard = timezone.now() + timedelta(seconds=after)
+    Worker.objects.filter(name=name).update(activity="idle", last_seen=heard)
+
+
 def test_a_job_goes_to_a_worker_by_its_live_queue(worker, sent):
     job = asked().job
     assert (job.state, job.worker, job.attempt) == (State.QUEUED, "w1", 1)
@@ -114,14 +120,16 @@ def test_progress_of_a_settled_job_changes_nothing(worker):
     assert fresh(job).state == State.CANCELLED
 
 
-@pytest.mark.parametrize("how", ["not begun", "silent worker", "stuck", "not arrived"])
+@pytest.mark.parametrize("how", ["not begun", "silent worker", "stuck", "not arrived", "idle"])
 def test_a_lost_job_goes_to_another_worker(how, sent):
     make_worker("w1")
     job = asked().job
     make_worker("w2")
     if how in ("stuck", "not arrived"):
         jobs.record(progress(job, step=16 if how == "not arrived" else 3))
-    silence("w1") if how == "silent worker" else expire(job)
+    {"silent worker": lambda: silence("w1"), "idle": lambda: is_idle("w1")}.get(
+        how, lambda: expire(job)
+    )()
     assert jobs.reconcile() == 1
     job = fresh(job)
     assert (job.state, job.worker, job.attempt, job.step) == (State.QUEUED, "w2", 2, 0)
@@ -133,9 +141,30 @@ def test_a_lost_job_goes_to_another_worker(how, sent):
             "silent worker": "w1 fell silent.",
             "stuck": "w1 gave no sign of it for 45 s.",
             "not arrived": "w1 finished it, and what it made did not arrive.",
+            "idle": "w1 is idle and does not have it.",
         }[how]
     )
     assert sent_to(sent, RUN_JOB) == [(live_queue("w1"), 1), (live_queue("w2"), 2)]
+
+
+def test_begun_and_then_idle_it_goes_to_another_worker(sent):
+    make_worker("w1")
+    job = asked().job
+    make_worker("w2")
+    jobs.record(progress(job, step=3))
+    is_idle("w1", after=9)  # it may have said so before it began
+    assert jobs.reconcile() == 0
+    is_idle("w1")
+    assert jobs.reconcile() == 1
+    assert fresh(job).worker == "w2"
+
+
+def test_finished_and_idle_is_not_lost(worker):
+    job = asked().job
+    jobs.record(progress(job, step=16))
+    is_idle("w1")
+    assert jobs.reconcile() == 0
+    assert fresh(job).worker == "w1"
 
 
 def test_a_refusal_is_another_attempt_and_the_third_is_the_last(sent):
