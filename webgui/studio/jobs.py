@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
@@ -20,6 +21,7 @@ from django.utils import timezone
 
 from generator_worker.contract import JobFailed, JobProgress
 from messaging.logs import bound
+from webgui.buffer import unheard
 from webgui.fleet import roster
 from webgui.fleet.dispatch import worker_for_job
 from webgui.fleet.hearsay import clean
@@ -123,28 +125,38 @@ def _lost() -> QuerySet[Job]:
     alive = roster.alive().values_list("name", flat=True)
     given = Job.objects.filter(state__in=Job.OPEN).exclude(worker="")
     late = Q(deadline__lt=timezone.now())
-    return given.filter(late | ~Q(worker__in=list(alive)) | Q(pk__in=_unheard()))
+    return given.filter(late | ~Q(worker__in=list(alive)) | Q(pk__in=list(_unheard())))
 
 
-def _unheard() -> list[UUID]:
-    """Their workers say to be at nothing, a while after the message was sent or the last sign of
-    life came: it was lost, or the process that was at it died."""
-    idle, start = roster.idle(), timedelta(seconds=settings.JOB_START_SECONDS)
-    given = Job.objects.filter(state__in=Job.OPEN, worker__in=idle, step__lt=F("of"))
-    signs = given.values_list("pk", "worker", "deadline", "state", "progress_at")
-    return [
-        job
-        for job, worker, deadline, state, progress_at in signs
-        if (sign := progress_at if state == State.RUNNING else deadline and deadline - start)
-        and idle[worker] >= sign + roster.ON_ITS_WAY
-    ]
+def _unheard() -> Iterator[UUID]:
+    """Of workers who do something else though jobs come first, or nothing, a while after the
+    message was sent or the last sign of life came: it was lost, or the process at it died."""
+    idle, now = roster.idle(), timezone.now()
+    given = Job.objects.filter(state__in=Job.OPEN, step__lt=F("of"), deadline__isnull=False)
+    for job in given.exclude(worker=""):
+        due = _last_sign(job) + roster.ON_ITS_WAY
+        if job.worker in idle:
+            lost = idle[job.worker] >= due
+        else:
+            queued = job.state == State.QUEUED and now >= due
+            lost = queued and unheard.begun_since(job.worker, due - roster.ON_ITS_WAY)
+        if lost:
+            yield job.pk
+
+
+def _last_sign(job: Job) -> datetime:
+    """When it was heard of, or sent where it never was."""
+    if job.state == State.RUNNING and job.progress_at:
+        return job.progress_at
+    assert job.deadline is not None  # noqa: S101 (whoever has a worker has one)
+    return job.deadline - timedelta(seconds=settings.JOB_START_SECONDS)
 
 
 def _how_lost(job: Job) -> str:
     if not roster.alive().filter(name=job.worker).exists():
         return f"{job.worker} fell silent."
     if job.step < job.of and job.deadline and job.deadline > timezone.now():
-        return f"{job.worker} is idle and does not have it."
+        return f"{job.worker} went on without it."
     if job.state == State.QUEUED:
         return f"{job.worker} did not begin it in {settings.JOB_START_SECONDS} s."
     if job.step >= job.of:

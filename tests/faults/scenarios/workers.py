@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -11,7 +12,7 @@ import psutil
 
 from tests.faults.fault import fault
 from tests.faults.rig import Rig
-from tests.faults.scene import Scene
+from tests.faults.scene import BATCH, Scene
 
 
 @fault("kill -9 of the worker's drawing process, mid-batch", fast=True)
@@ -62,18 +63,16 @@ def worker_past_its_lease(scene: Scene) -> None:
     scene.note(f"heard of again {time.monotonic() - continued:.0f} s after being continued")
 
 
-@fault("poison: orders that kill their process each time", ours=True)
+@fault("poison: an order that kills its process each time", ours=True)
 def poison(scene: Scene) -> None:
     """The rig is the poison: it kills the process whenever it draws such an order."""
-    rig, deaths, killed = scene.rig, Counter[str](), set[int]()
-    rig.clerk("open_pool", "poison", str(rig.bundle), 200, 200, 200)
+    rig, deaths = scene.rig, Counter[str]()
+    rig.clerk("open_pool", "poison", str(rig.bundle), BATCH, BATCH, BATCH)
     try:
         while not (ended := scene.batches("poison", "failed", "quarantined")):
             for batch in scene.batches("poison", "ordered"):
-                child = _drawing(rig, batch["id"])
-                if child and child not in killed:
-                    os.kill(child, signal.SIGKILL)
-                    killed.add(child)
+                if _is_drawn(rig, batch["id"], deaths[batch["id"]]):
+                    os.kill(rig.child("generator"), signal.SIGKILL)
                     deaths[batch["id"]] += 1
             assert scene.since() < 150, f"not given up after {deaths.total()} deaths"
             time.sleep(0.1)
@@ -89,16 +88,17 @@ def poison(scene: Scene) -> None:
     scene.back()
 
 
-def _drawing(rig: Rig, batch: str) -> int:
-    """The process that has made images of this order, if it is the one there is now: those of one
-    that died are older than its successor, and lie there until the order is begun anew."""
-    making = rig.home / "worker" / "outbox" / "making" / batch
+def _is_drawn(rig: Rig, batch: str, deaths: int) -> bool:
+    """Whether the order was begun once more than it killed, and has images of this time: those of
+    a process that died lie there until the order is drawn anew."""
+    home = rig.home / "worker"
+    journal, making = home / "orders" / f"{batch}.json", home / "outbox" / "making" / batch
     try:
-        child = psutil.Process(rig.child("generator"))
-        born = child.create_time()
-        return child.pid if any(file.stat().st_mtime > born for file in making.iterdir()) else 0
-    except (FileNotFoundError, IndexError, psutil.NoSuchProcess):
-        return 0  # not begun, or there is no process at the moment
+        begun = journal.stat().st_mtime
+        starts = json.loads(journal.read_bytes())["starts"]
+        return starts > deaths and any(i.stat().st_mtime > begun for i in making.iterdir())
+    except FileNotFoundError:
+        return False
 
 
 @fault("the broker hands the same order out twice", ours=True, fast=True)

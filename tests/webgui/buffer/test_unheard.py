@@ -63,3 +63,18 @@ def test_nobody_is_rung_for_without_need(pool: Pool, sent: list, worker: dict, b
     make_worker(**worker)
     make_batch(pool, **({"worker": "w1"} | batch))
     assert (ring_again(), sent) == (0, [])
+
+
+def test_a_busy_worker_that_has_begun_a_later_order_has_not_heard_of_this(
+    pool: Pool, sent: list
+) -> None:
+    make_worker(activity="busy")
+    lost = make_batch(pool, worker="w1", rung_at=ago(20))
+    later = make_batch(pool, worker="w1", rung_at=ago(15), progress_at=ago(1))
+    make_batch(pool, worker="w2", rung_at=ago(30))
+    assert ring_again() == 1
+    assert [message["batch_id"] for _, message, _ in sent] == [str(lost.pk)]
+    assert ring_again() == 0  # now the other one is the earlier
+    Batch.objects.filter(pk=later.pk).update(state=Batch.State.INGESTED, settled_at=timezone.now())
+    Batch.objects.filter(pk=lost.pk).update(rung_at=ago(16))
+    assert ring_again() == 1  # its end says so as well

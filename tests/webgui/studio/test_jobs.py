@@ -6,12 +6,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db.models import F
 from django.utils import timezone
 
 from generator_worker.contract import CANCEL_JOB, RUN_JOB, JobFailed, cancel_queue, live_queue
-from tests.webgui.making import make_worker
+from tests.webgui.making import make_batch, make_worker
 from tests.webgui.studio.making import asked, draft, progress
+from webgui.buffer.models import Batch
 from webgui.fleet.models import Worker
 from webgui.studio import grid, jobs
 from webgui.studio.models import Job, Preview
@@ -141,7 +143,7 @@ def test_a_lost_job_goes_to_another_worker(how, sent):
             "silent worker": "w1 fell silent.",
             "stuck": "w1 gave no sign of it for 45 s.",
             "not arrived": "w1 finished it, and what it made did not arrive.",
-            "idle": "w1 is idle and does not have it.",
+            "idle": "w1 went on without it.",
         }[how]
     )
     assert sent_to(sent, RUN_JOB) == [(live_queue("w1"), 1), (live_queue("w2"), 2)]
@@ -155,6 +157,21 @@ def test_begun_and_then_idle_it_goes_to_another_worker(sent):
     is_idle("w1", after=9)  # it may have said so before it began
     assert jobs.reconcile() == 0
     is_idle("w1")
+    assert jobs.reconcile() == 1
+    assert fresh(job).worker == "w2"
+
+
+def test_a_worker_that_draws_a_later_order_has_not_heard_of_it(pool, sent):
+    make_worker("w1", activity="busy")
+    job = asked().job
+    make_worker("w2")
+    start, now = timedelta(seconds=settings.JOB_START_SECONDS), timezone.now()
+    Job.objects.filter(pk=job.pk).update(deadline=now + start - timedelta(seconds=20))
+    order = make_batch(pool, worker="w1", rung_at=now - timedelta(seconds=25), progress_at=now)
+    assert jobs.reconcile() == 0  # that one was there before it
+    make_batch(pool, worker="w1", rung_at=now - timedelta(seconds=15))
+    assert jobs.reconcile() == 0  # and this one waits, as it does
+    Batch.objects.exclude(pk=order.pk).update(progress_at=now)
     assert jobs.reconcile() == 1
     assert fresh(job).worker == "w2"
 
