@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("buffer", "0005_activation"),
+        ("buffer", "0006_request_ids"),
     ]
 
     operations = [
