@@ -16,6 +16,7 @@ from datetime import datetime
 from django.db.models import Q
 from django.utils import timezone
 
+from messaging.logs import bound
 from webgui.fleet import roster
 
 from . import orders
@@ -30,8 +31,9 @@ def ring_again() -> int:
     for batch, why in _unheard():
         same = Batch.objects.filter(pk=batch.pk, state=Batch.State.ORDERED, rung_at=batch.rung_at)
         if same.update(rung_at=timezone.now()):
-            log.warning("Batch %s is rung for again: %s %s", batch.pk, batch.worker, why)
-            orders.send_order(batch)
+            with bound(batch=batch.pk, worker=batch.worker, request=batch.request):
+                log.warning("Rung for again: the worker %s", why)
+                orders.send_order(batch)
             rung += 1
     return rung
 
