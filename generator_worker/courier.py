@@ -17,6 +17,7 @@ from uuid import UUID
 
 from generator_worker.config import Config
 from generator_worker.delivery import DeliveryError, deliver
+from generator_worker.ledger import Ledger
 from generator_worker.outbox import Outbox
 from generator_worker.reports import Reports
 from messaging.logs import bound
@@ -48,12 +49,14 @@ class Courier(threading.Thread):
         config: Config,
         outbox: Outbox,
         reports: Reports,
+        ledger: Ledger,
         tell: Callable[[str], None] = lambda said: None,
     ) -> None:
         super().__init__(name="courier", daemon=True)
         self._config = config
         self._outbox = outbox
         self._reports = reports
+        self._ledger = ledger
         self._tell = tell
         """Hears why the server cannot be reached, and an empty word once it can."""
         self._offers: dict[UUID, _Offer] = {}
@@ -133,15 +136,19 @@ class Courier(threading.Thread):
         pause = min(offer.pause * 2, REMINDER[1]) if offer else REMINDER[0]
         self._offers[batch_id] = _Offer(self._clock() + pause, pause)
         self._reports.delivered(manifest)
+        seconds = time.monotonic() - began
+        if fresh:
+            self._ledger.delivered(sum(image.bytes for image in manifest.images), seconds)
         log.info(
             "Delivery %s: %d images %s in %.1f s",
             manifest.folder,
             len(manifest.images),
             "delivered" if fresh else "were there already",
-            time.monotonic() - began,
+            seconds,
         )
 
     def _rest(self, error: DeliveryError) -> None:
+        self._ledger.delivery_failed()
         log.warning("Not delivered, next try in %.0f s: %s", self._link_pause, error)
         self._tell(f"{len(self._outbox.waiting())} batches wait: {error}")
         self._link_due = time.monotonic() + self._link_pause

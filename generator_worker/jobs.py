@@ -89,6 +89,7 @@ def _do(workshop: Workshop, cancellations: Cancellations, job: RunJob) -> BaseMo
         report = KINDS[job.kind](workshop, job, spool, signs)
         spool.publish(_manifest(workshop, job, spool, report))
     workshop.reports.job_progress(job.job_id, STEPS, STEPS, "on its way")
+    workshop.ledger.did(job.kind)
     log.info("Job %s (%s): %d images", job.job_id, job.kind, len(spool.images))
     return report
 

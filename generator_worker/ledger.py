@@ -29,6 +29,13 @@ class Counts(BaseModel):
     dropped: dict[str, int] = {}
     failures: dict[str, int] = {}
     fetched_bytes: int = 0
+    jobs: dict[str, int] = {}
+    """Done and spooled, by kind."""
+    deliveries: int = 0
+    delivered_bytes: int = 0
+    delivery_seconds: float = 0.0
+    """On what was delivered; a failed try's time is not in it."""
+    delivery_failures: int = 0
     scores: list[int] = [0] * len(SCORE_BUCKETS)
     score_sum: float = 0.0
 
@@ -81,8 +88,28 @@ class Ledger:
 
         self._change(add)
 
+    def did(self, kind: str) -> None:
+        def add(counts: Counts) -> None:
+            counts.jobs[kind] = counts.jobs.get(kind, 0) + 1
+
+        self._change(add)
+
+    def delivered(self, size: int, seconds: float) -> None:
+        def add(counts: Counts) -> None:
+            counts.deliveries += 1
+            counts.delivered_bytes += size
+            counts.delivery_seconds += seconds
+
+        self._change(add)
+
+    def delivery_failed(self) -> None:
+        def add(counts: Counts) -> None:
+            counts.delivery_failures += 1
+
+        self._change(add)
+
     def _change(self, change: Callable[[Counts], None]) -> None:
-        with self._lock:  # the warm-up thread fetches, too
+        with self._lock:  # the warm-up thread fetches, the courier delivers
             counts = self.read()
             change(counts)
             replace(self._path, counts.model_dump_json().encode())

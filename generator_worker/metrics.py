@@ -55,20 +55,21 @@ def _counters(counts: Counts) -> Iterator[Metric]:
         ("images", "Images kept by curation and spooled.", counts.images),
         ("drawing_seconds", "Time spent on batches, loading aside.", counts.seconds),
         ("fetched_bytes", "Bytes of releases that came over SFTP.", counts.fetched_bytes),
+        ("deliveries", "Batches and jobs brought to the server.", counts.deliveries),
+        ("delivered_bytes", "Bytes of their images.", counts.delivered_bytes),
+        ("delivery_seconds", "Time spent on bringing them.", counts.delivery_seconds),
+        ("delivery_failures", "Tries that did not reach the server.", counts.delivery_failures),
     ):
         yield CounterMetricFamily(PREFIX + name, about, value)
-    failures = CounterMetricFamily(
-        f"{PREFIX}failures", "Orders not carried out, by kind of reason.", labels=["kind"]
-    )
-    for kind, times in counts.failures.items():
-        failures.add_metric([kind], times)
-    yield failures
-    dropped = CounterMetricFamily(
-        f"{PREFIX}dropped", "Images drawn and not kept, by reason.", labels=["reason"]
-    )
-    for reason, times in counts.dropped.items():
-        dropped.add_metric([reason], times)
-    yield dropped
+    for name, about, label, by in (
+        ("failures", "Orders not carried out, by kind of reason.", "kind", counts.failures),
+        ("dropped", "Images drawn and not kept, by reason.", "reason", counts.dropped),
+        ("jobs", "Jobs done, by kind.", "kind", counts.jobs),
+    ):
+        family = CounterMetricFamily(PREFIX + name, about, labels=[label])
+        for value, times in by.items():
+            family.add_metric([value], times)
+        yield family
 
 
 def _scores(counts: Counts) -> Metric:

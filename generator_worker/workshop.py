@@ -42,7 +42,7 @@ class ChildProcess:
         places = (*config.releases, config.release_cache)
         source = Cache(config, self.ledger.fetched)
         self.engine = Engine(places, config.device, config.memory_mib * 2**20 or None, source)
-        self.courier = Courier(config, self.outbox, self.reports, self._show_link)
+        self.courier = Courier(config, self.outbox, self.reports, self.ledger, self._show_link)
         self.workshop = batches.Workshop(
             config,
             self.engine,

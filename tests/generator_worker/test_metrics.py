@@ -23,6 +23,9 @@ def scraped(tmp_path):
     ledger.judged([0.2, 0.71, 0.9])
     ledger.failed("too-long")
     ledger.fetched(4096)
+    ledger.did("preview")
+    ledger.delivered(2048, 0.5)
+    ledger.delivery_failed()
     beat = Heartbeat(
         worker="painter",
         software="stylediffuser 1",
@@ -57,6 +60,10 @@ def test_counters_histogram_and_gauges(scraped):
         "images_total": 7,
         "drawing_seconds_total": 2.5,
         "fetched_bytes_total": 4096,
+        "deliveries_total": 1,
+        "delivered_bytes_total": 2048,
+        "delivery_seconds_total": 0.5,
+        "delivery_failures_total": 1,
         "score_count": 3,
         "score_sum": pytest.approx(1.81),
         "outbox_batches": 2,
@@ -70,6 +77,7 @@ def test_counters_histogram_and_gauges(scraped):
     }
     assert scraped["failures_total", (("kind", "too-long"),)] == 1
     assert scraped["dropped_total", (("reason", "unsafe"),)] == 3
+    assert scraped["jobs_total", (("kind", "preview"),)] == 1
     assert scraped["images_per_second", (("release", DIGEST),)] == 1.5
     buckets = {dict(labels)["le"]: n for (name, labels), n in scraped.items() if "bucket" in name}
     assert (buckets["0.2"], buckets["0.7"], buckets["0.75"], buckets["+Inf"]) == (1, 1, 2, 3)
