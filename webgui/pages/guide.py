@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import slugify
 from django.views.decorators.http import require_safe
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 GUIDE = Path(__file__).resolve().parents[1] / "docs" / "operating.md"
 
@@ -23,6 +24,18 @@ def guide(request: HttpRequest) -> HttpResponse:
     return render(request, "pages/guide.html", {"page": "fleet", "guide": rendered()})
 
 
+def _keep_links_of_this_page(token: Token) -> None:
+    """The other documents lie in the repository and are no pages: their names stay as words."""
+    kept, away = [], False
+    for part in token.children or []:
+        if part.type == "link_open":
+            away = not str(part.attrGet("href")).startswith(("#", "http"))
+        if not (away and part.type in ("link_open", "link_close")):
+            kept.append(part)
+    if token.children is not None:
+        token.children = kept
+
+
 @cache
 def rendered() -> SafeString:
     """Its headings are anchors: #buffer-low."""
@@ -31,5 +44,6 @@ def rendered() -> SafeString:
     for opening, inside in pairwise(tokens):
         if opening.type == "heading_open":
             opening.attrSet("id", slugify(inside.content))
+        _keep_links_of_this_page(inside)
     # Our own file, with HTML in it switched off.
     return mark_safe(markdown.renderer.render(tokens, markdown.options, {}))  # noqa: S308  # nosec B703
