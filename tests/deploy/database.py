@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -43,6 +45,11 @@ class Database:
             "PASSWORD_FILE": str(self.folder / "password"),
         }
 
+    def as_owner(self, statement: str) -> None:
+        """On the database's own host, through its socket."""
+        command = ["psql", "-h", self.folder / "run", "-p", str(self.port), "-qc", statement]
+        subprocess.run([*command, "postgres"], env=self.env, check=True, cwd="/", **somebody())
+
     def answers(self, password: str) -> bool:
         try:
             psycopg.connect(self.url_of("stylediffuser", password), connect_timeout=2).close()
@@ -60,7 +67,7 @@ class Database:
             yield
 
 
-def somebody() -> dict[str, str]:
+def somebody() -> dict[str, Any]:
     """PostgreSQL refuses to be started by root."""
     return {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
 
@@ -70,9 +77,7 @@ def database_host() -> Iterator[Database]:
     """One that is not up yet."""
     if not BINARIES and shutil.which("postgres") is None:
         processes.lacking("postgresql")
-    # In memory where there is such a place: what is tested is not how long disks take.
-    memory = Path("/dev/shm")  # noqa: S108
-    with processes.public_folder(memory if memory.is_dir() else None) as folder:
+    with processes.public_folder(processes.MEMORY) as folder:
         for name in ("data", "run"):
             (folder / name).mkdir(mode=0o700)
             if owner := somebody():

@@ -19,6 +19,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
+# Where there is none, on the disk. What is tested there is not how long a disk takes.
+MEMORY = Path("/dev/shm" if Path("/dev/shm").is_dir() else "/tmp")  # noqa: S108
 
 
 def need(*programs: str, root: bool = False) -> None:
@@ -37,9 +39,8 @@ def lacking(*things: str) -> None:
 
 
 @contextlib.contextmanager
-def public_folder(parent: Path | None = None) -> Iterator[Path]:
+def public_folder(parent: Path = Path("/tmp")) -> Iterator[Path]:  # noqa: S108
     """A folder that programs reach which root starts and which then become somebody else."""
-    parent = parent or Path("/tmp")  # noqa: S108
     with tempfile.TemporaryDirectory(prefix="stylediffuser-deploy-", dir=parent) as name:
         folder = Path(name)
         folder.chmod(0o755)

@@ -116,6 +116,7 @@ INSTALLED_APPS = [
     "webgui.watching",
     "webgui.pages",
     "webgui.sftp",
+    "webgui.backup",
     "webgui.demo",
 ]
 MIDDLEWARE = [
