@@ -92,13 +92,14 @@ class Composition:
         return self.execute(name, *(["sh", "-c", test[0]] if kind == "CMD-SHELL" else test))[0] == 0
 
     def execute(self, name: str, *command: str) -> tuple[int, str]:
-        """`docker compose exec`: in the running service's place, as its user."""
+        """`docker compose exec -T`: in the running service's place, as its user. What it said, and
+        what it complained of where it failed."""
         place = f"--target={self.running[name]}"
         done = subprocess.run(
             ["nsenter", place, "--mount", "--net", "--root", *self._as(name, command)],
             env=processes.clean_env(), capture_output=True, text=True,
         )  # fmt: skip
-        return done.returncode, done.stdout + done.stderr
+        return done.returncode, done.stdout + (done.stderr if done.returncode else "")
 
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"

@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from webgui.accounts import audit
@@ -20,7 +21,13 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("folder", type=Path, help="the folder that holds release.json")
+        parser.add_argument(
+            "folder",
+            type=Path,
+            nargs="?",
+            default=settings.BASE_DIR / "models_core" / "releases" / "demo",
+            help="the folder that holds release.json; without it, the one that is shipped",
+        )
         parser.add_argument(
             "--activate", action="store_true", help="said with --pool by older scripts"
         )

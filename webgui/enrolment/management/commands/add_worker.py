@@ -42,7 +42,8 @@ class Command(BaseCommand):
         lines = _settings(name, made.password, host_key)
         if out is None:
             self.stdout.write(lines)
-            self.stdout.write(made.private_key)
+            if made.private_key:
+                self.stdout.write(made.private_key)
             return
         out.mkdir(parents=True, exist_ok=True)
         _write(out / "generator.env", lines)
