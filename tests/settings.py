@@ -30,5 +30,6 @@ DATABASES["default"]["CONN_MAX_AGE"] = 0  # a kept connection would outlive its 
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # In a file: several connections to a database in memory would not be what runs in earnest.
     DATABASES["default"]["TEST"] = {"NAME": str(Path(_home) / "test.sqlite3")}
-CACHES["default"] = CACHES["own"] | {"LOCATION": "default"}  # no broker, no shared cache
+CACHE_URL = ""  # no broker, no shared cache
+CACHES["default"] = CACHES["own"] | {"LOCATION": "default"}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

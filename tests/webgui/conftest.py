@@ -9,6 +9,7 @@ from django.core.cache import caches
 
 from tests.webgui.making import make_pool, make_worker
 from webgui.accounts import allowance
+from webgui.buffer import wishes
 from webgui.buffer.models import Pool
 from webgui.fleet.models import Worker
 
@@ -37,6 +38,11 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict, str]]:
 
     monkeypatch.setattr(app, "send_task", send_task)
     return messages
+
+
+@pytest.fixture(autouse=True)
+def no_pool_of_another_test() -> None:
+    wishes._lately.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import dj_database_url
 import psutil
 import pytest
+from django.db.backends.postgresql.base import DatabaseWrapper as PostgreSQL
+from django.db.utils import ConnectionHandler
+
+from webgui.config.postgresql import base
 
 ROOT = Path(__file__).resolve().parents[2]
 # What turns on files rather than rows is the same on every database.
@@ -43,6 +48,32 @@ def database_url(tmp_path: Path) -> Iterator[str]:
         # It terminates what it saw running; one that has just ended by itself is as good.
         with contextlib.suppress(psutil.NoSuchProcess):
             server.cleanup()
+
+
+def test_a_kept_connection_is_looked_at_without_asking_and_after_silence_asked(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = dj_database_url.parse(database_url) | {"ENGINE": "webgui.config.postgresql"}
+    databases = ConnectionHandler({"default": ours, "other": dict(ours)})
+    kept, other = databases["default"], databases["other"]
+    try:
+        with kept.cursor() as cursor, other.cursor() as killer:
+            cursor.execute("SELECT pg_backend_pid()")
+            (backend,) = cursor.fetchone()
+            assert kept.is_usable()  # not heard of yet, so asked
+            with monkeypatch.context() as patch:
+                patch.setattr(PostgreSQL, "is_usable", lambda self: pytest.fail("asked"))
+                assert kept.is_usable()
+                patch.setattr(base, "SILENCE", 0)
+                patch.setattr(PostgreSQL, "is_usable", lambda self: False)
+                assert not kept.is_usable()
+            assert kept.is_usable()
+            killer.execute("SELECT pg_terminate_backend(%s, 10000)", [backend])
+            assert not kept.is_usable()
+        kept.close()
+        assert not kept.is_usable()
+    finally:
+        databases.close_all()
 
 
 @pytest.mark.skipif(

@@ -3,8 +3,9 @@
 A window opens with a client's first claim and lasts a minute. Counted by address, since a
 cookie is easily thrown away; an IPv6 one by its /64, of which a household has all addresses.
 
-All web processes count in one cache. While that does not answer, each counts for itself, and
-only now and then does a claim wait to find out whether it answers again.
+All web processes count on one server, each claim in one way there, which claims of the same moment
+share. While it does not answer, each process counts for itself, and only now and then does a claim
+wait to find out whether it answers again.
 """
 
 from __future__ import annotations
@@ -12,16 +13,25 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.core.cache import BaseCache, caches
+from django.core.cache import caches
 from django.http import HttpRequest
+from redis import Redis, RedisError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from webgui.together import Together
 
 from .visitor import address_of, network_of
 
 WINDOW = 60  # seconds
-REST = 10  # seconds without asking a cache that did not answer
+REST = 10  # seconds without asking a server that did not answer
+PATIENCE = 1  # seconds for its answer
+MOST = 64  # claims on one way there
+PREFIX = "stylediffuser:claims"
 log = logging.getLogger(__name__)
 
 
@@ -50,32 +60,52 @@ def spend_claim(request: HttpRequest) -> Allowance:
 
 
 class _Shared:
-    """The cache all processes share, and this one's own to fall back on."""
+    """The server all processes share, and this one's own memory to fall back on."""
 
     def __init__(self) -> None:
         self._again = 0.0
+        self._together: Together[str, tuple[int, int]] = Together(self._ask, MOST)
+        self._server: Redis | None = None
 
     def count(self, name: str) -> tuple[int, int]:
-        if time.monotonic() >= self._again:
+        if settings.CACHE_URL and time.monotonic() >= self._again:
             try:
-                return _count(caches["default"], name)
-            except Exception as error:  # any cache, any of its errors
+                return self._together.ask(name)
+            except RedisError as error:
                 self._again = time.monotonic() + REST
                 log.warning("The throttle's cache fails, this process counts alone: %r", error)
-        return _count(caches["own"], name)
+        return _count_alone(name)
+
+    def _ask(self, names: Sequence[str]) -> list[tuple[int, int]]:
+        """Claims in the present window including this one, and the seconds it still lasts."""
+        if self._server is None:
+            self._server = Redis.from_url(
+                settings.CACHE_URL,
+                socket_timeout=PATIENCE,
+                socket_connect_timeout=PATIENCE,
+                retry=Retry(NoBackoff(), 0),
+            )
+        pipeline = self._server.pipeline()
+        for name in names:
+            key = f"{PREFIX}:{name}"
+            # The key itself is the window: it goes a minute after it came.
+            pipeline.set(key, 0, ex=WINDOW, nx=True)
+            pipeline.incr(key)
+            pipeline.pttl(key)
+        answers = pipeline.execute()
+        return [
+            (used, max(1, math.ceil(left / 1000)))
+            for used, left in zip(answers[1::3], answers[2::3], strict=True)
+        ]
 
 
 _shared = _Shared()
 
 
-def _count(cache: BaseCache, name: str) -> tuple[int, int]:
-    """Claims in the present window including this one, and the seconds it still lasts."""
-    now = time.time()
+def _count_alone(name: str) -> tuple[int, int]:
+    """The same in this process's memory."""
+    cache, now = caches["own"], time.time()
     opened = cache.get_or_set(name, now, timeout=WINDOW) or now
     counter = f"{name}:{opened:.6f}"
-    try:
-        used = cache.incr(counter)
-    except ValueError:  # a window's first; for all others one way to the cache is saved
-        cache.add(counter, 0, timeout=2 * WINDOW)
-        used = cache.incr(counter)
-    return used, max(1, math.ceil(opened + WINDOW - now))
+    cache.add(counter, 0, timeout=2 * WINDOW)
+    return cache.incr(counter), max(1, math.ceil(opened + WINDOW - now))

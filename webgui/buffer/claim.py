@@ -30,7 +30,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
@@ -38,16 +38,10 @@ from messaging.logs import bound
 from webgui.problems import Problem
 from webgui.watching import tallies
 
-from . import tickets
+from . import at_once, tickets
 from .models import KEY_SPACE, Avatar, AvatarTag, ClaimKey, Pool, Ticket, random_key
-from .problems import (
-    BadIdempotencyKey,
-    ConflictingTags,
-    KeyReused,
-    NoPool,
-    UnknownPool,
-    UnknownTag,
-)
+from .problems import BadIdempotencyKey, KeyReused
+from .wishes import check_tags, find_pool
 
 KEY_LIFETIME = timedelta(hours=24)
 USABLE_KEY = re.compile(r"^[\x21-\x7e]{1,255}$")
@@ -100,89 +94,28 @@ def claim(
 def _claim(
     pool: str | None, tags: Sequence[str], client: str, idempotency_key: str | None
 ) -> Claim:
-    if idempotency_key is None:
-        source = find_pool(pool, with_tags=bool(tags))
-        wanted = check_tags(source, tags)
-        if not wanted and (avatar := take_at_once(source, client)) is not None:
-            return Got(avatar)
-        with transaction.atomic():
-            avatar = take(source, wanted, client)
-        return Got(avatar) if avatar is not None else _claim_in_line(source, wanted, client)
-    if not USABLE_KEY.match(idempotency_key):
+    if idempotency_key is not None and not USABLE_KEY.match(idempotency_key):
         raise BadIdempotencyKey(
             "Idempotency-Key must be 1 to 255 printable ASCII characters without spaces; "
             "a UUID serves well.",
             field="Idempotency-Key",
         )
-    return _claim_once(pool, tags, client, idempotency_key)
+    body = _fingerprint(pool, tags)
+    if (avatar := at_once.take(pool, tags, client, idempotency_key, body)) is not None:
+        return Got(avatar)
+    if idempotency_key is not None:
+        return _claim_once(pool, tags, client, idempotency_key, body)
+    source = find_pool(pool, with_tags=bool(tags))
+    wanted = check_tags(source, tags)
+    with transaction.atomic():
+        avatar = take(source, wanted, client)
+    return Got(avatar) if avatar is not None else _claim_in_line(source, wanted, client)
 
 
 def avatars_of(client: str, limit: int = 60) -> QuerySet[Avatar]:
     """This client's avatars, newest first."""
     mine = Avatar.objects.filter(claimed_by=client, state=Avatar.State.CLAIMED)
     return mine.select_related("pool", "release").order_by("-claimed_at")[:limit]
-
-
-def find_pool(slug: str | None, with_tags: bool = True) -> Pool:
-    """`with_tags=False` leaves the release's manifest in the database until it is asked for: it is
-    most of the row, and a claim without tags has no use for it."""
-    pools = Pool.objects.select_related("release").order_by("pk")
-    if not with_tags:
-        pools = pools.defer("release__manifest")
-    found = pools.first() if slug is None else pools.filter(slug=slug).first()
-    if found is not None:
-        return found
-    known = list(pools.values_list("slug", flat=True))
-    if not known:
-        raise NoPool("This server has no pool yet: load a release first.", retry_after=60)
-    raise UnknownPool(
-        f"There is no pool {slug!r}. Pools: {', '.join(known)}.", field="pool", accepted=known
-    )
-
-
-def accepted_values(data: object) -> dict[str, list[str]]:
-    """What the fields of a claim may hold, for whoever sent `data` with a fault in it."""
-    pools = list(Pool.objects.select_related("release").order_by("pk"))
-    if not pools:
-        return {}
-    slug = data.get("pool") if isinstance(data, dict) else None
-    meant = next((pool for pool in pools if pool.slug == slug), pools[0])
-    return {"pool": [pool.slug for pool in pools], "tags": sorted(meant.release.tags)}
-
-
-def check_tags(pool: Pool, tags: Sequence[str]) -> tuple[str, ...]:
-    """The tags sorted and without doubles, each one known and at most one of a group."""
-    if not tags:
-        return ()
-    groups = pool.release.tags
-    wanted = tuple(sorted(set(tags)))
-    by_group: dict[str, str] = {}
-    for tag in wanted:
-        if tag not in groups:
-            raise UnknownTag(
-                f"Pool {pool.slug!r} has no tag {tag!r}.", field="tags", accepted=sorted(groups)
-            )
-        other = by_group.setdefault(groups[tag], tag)
-        if other != tag:
-            raise ConflictingTags(
-                f"{other!r} and {tag!r} are both a {groups[tag]}: ask for one of them.",
-                field="tags",
-                accepted=sorted(groups),
-            )
-    _refuse_forbidden(pool, by_group)
-    return wanted
-
-
-def _refuse_forbidden(pool: Pool, by_group: dict[str, str]) -> None:
-    """What the release never draws together would be waited for in vain."""
-    for rule in pool.release.rules:
-        tag, other = by_group.get(rule.group), by_group.get(rule.other)
-        if tag in rule.tags and other is not None and other not in rule.allowed:
-            raise ConflictingTags(
-                f"{tag!r} is never drawn with {other!r}: leave one of them out.",
-                field="tags",
-                accepted=[allowed for allowed in rule.allowed if allowed],
-            )
 
 
 def take(pool: Pool, tags: Sequence[str], client: str) -> Avatar | None:
@@ -199,36 +132,6 @@ def take(pool: Pool, tags: Sequence[str], client: str) -> Avatar | None:
             avatar.state, avatar.claimed_by, avatar.claimed_at = Avatar.State.CLAIMED, client, now
             return _with_pool(avatar, pool)
     raise RuntimeError(f"Lost {TRIES} races for one avatar of pool {pool.slug}")
-
-
-TAKE_AT_ONCE = """
-WITH picked AS (
-    SELECT id FROM buffer_avatar WHERE pool_id = %(pool)s AND state = 'available' AND key >= %(key)s
-    ORDER BY key LIMIT 1 FOR UPDATE SKIP LOCKED
-), taken AS (
-    UPDATE buffer_avatar SET state = 'claimed', claimed_by = %(client)s, claimed_at = %(now)s
-    FROM picked WHERE buffer_avatar.id = picked.id AND state = 'available'
-    RETURNING buffer_avatar.*
-), gone AS (
-    DELETE FROM buffer_avatartag USING taken WHERE avatar_id = taken.id
-)
-SELECT * FROM taken
-"""
-
-
-def take_at_once(pool: Pool, client: str) -> Avatar | None:
-    """What `take` does without tags, in one statement that is its own transaction: of a claim's
-    time most went on ways to the database. None: `take` may still find one.
-
-    The row is picked, locked and changed together, so it changes on the condition that it was
-    available, and whether it did is what comes back.
-    """
-    if pool.old_first or not connection.features.has_select_for_update_skip_locked:
-        return None
-    names = {"pool": pool.pk, "key": random_key(), "client": client, "now": timezone.now()}
-    for avatar in Avatar.objects.raw(TAKE_AT_ONCE, names):
-        return _with_pool(avatar, pool)
-    return None
 
 
 def _with_pool(avatar: Avatar, pool: Pool) -> Avatar:
@@ -299,13 +202,12 @@ def _claim_in_line(pool: Pool, tags: tuple[str, ...], client: str) -> Claim:
     return Got(avatar)
 
 
-def _claim_once(slug: str | None, tags: Sequence[str], client: str, key: str) -> Claim:
+def _claim_once(slug: str | None, tags: Sequence[str], client: str, key: str, body: str) -> Claim:
     """The claim and its key are written together, so neither exists without the other.
 
     The key is looked up before the claim is judged: what was granted once is granted again,
     though the pool or its tags may have changed since.
     """
-    body = _fingerprint(slug, tags)
     in_line = False
     for _ in range(TRIES):
         if (known := _recall(key, client, body)) is not None:

@@ -164,7 +164,9 @@ DATABASES: dict[str, Any] = {
         DATABASE_URL, conn_max_age=env.number("DATABASE_CONN_MAX_AGE", 60), conn_health_checks=True
     )
 }
-if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+    DATABASES["default"]["ENGINE"] = "webgui.config.postgresql"
+elif DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     HOME.mkdir(parents=True, exist_ok=True)
     DATABASES["default"]["OPTIONS"] = {
         # Deferred transactions fail with "database is locked" when two of them begin to write.

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import pickle
+import socketserver
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from django.core.cache import caches
+import redis
 from django.core.cache.backends.redis import RedisCache
 from django.test import RequestFactory
 
@@ -34,29 +38,33 @@ def test_an_ipv6_household_is_one_client(settings) -> None:
     assert all(spend(f"::ffff:10.0.0.{number}").granted for number in range(5))
 
 
-class Broken(type(caches["own"])):  # type: ignore[misc]
-    asked = 0
+@pytest.fixture
+def deaf() -> Iterator[tuple[str, list[int]]]:
+    """A server that hangs up on everybody: its address, and an entry for each who came."""
+    came: list[int] = []
 
-    def add(self, *args, **kwargs):
-        self.asked += 1
-        raise ConnectionError("nobody there")
+    class HangUp(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            came.append(self.client_address[1])
 
-    get = add
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), HangUp) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"redis://127.0.0.1:{server.server_address[1]}/1", came
+        server.shutdown()
 
 
-def test_a_cache_that_fails_is_left_in_peace_and_counting_goes_on(
-    settings, monkeypatch, caplog
+def test_a_server_that_fails_is_left_in_peace_and_counting_goes_on(
+    deaf: tuple[str, list[int]], settings, monkeypatch, caplog
 ) -> None:
+    settings.CACHE_URL, came = deaf
     settings.CLAIMS_PER_MINUTE = 3
-    broken = Broken("broken", {})
-    monkeypatch.setattr(allowance, "caches", {"default": broken, "own": caches["own"]})
     assert [spend().granted for _ in range(5)] == [True, True, True, False, False]
-    assert broken.asked == 1
+    assert len(came) == 1
     assert caplog.text.count("counts alone") == 1
     later = allowance.time.monotonic() + allowance.REST
     monkeypatch.setattr(allowance.time, "monotonic", lambda: later)
     spend()
-    assert broken.asked == 2
+    assert len(came) == 2
 
 
 def test_many_clients_do_not_push_each_other_out_of_memory() -> None:
@@ -106,6 +114,23 @@ def test_several_processes_count_together_without_a_setting(valkey: str, tmp_pat
         assert done.stderr == ""
         granted += json.loads(done.stdout)
     assert granted == [True] * 7 + [False] * 3
+
+
+def test_a_window_is_counted_exactly_by_many_at_once_and_then_goes(valkey: str, settings) -> None:
+    settings.CACHE_URL = valkey
+    settings.CLAIMS_PER_MINUTE = 50
+    with ThreadPoolExecutor(16) as threads:
+        spent = list(threads.map(lambda _: spend(), range(80)))
+    assert sum(one.granted for one in spent) == 50
+    assert {one.remaining for one in spent} == set(range(50))
+    assert all(55 <= one.reset <= allowance.WINDOW for one in spent)
+    assert spend("10.0.0.2").remaining == 49
+    with redis.Redis.from_url(valkey) as server:
+        (key,) = (name for name in server.scan_iter() if b"10.0.0.1" in name)
+        assert server.pttl(key) > 0
+        server.pexpire(key, 1)
+        time.sleep(0.01)
+    assert spend().remaining == 49
 
 
 def test_what_others_write_into_the_cache_runs_nothing(valkey: str) -> None:
