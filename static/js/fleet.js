@@ -33,15 +33,29 @@ $(function () {
     const focused = document.activeElement;
     const held = $.contains($now[0], focused) ? focused.id : "";
     const summary = focused.tagName === "SUMMARY" ? focused.parentNode.id : "";
-    const before = alarms();
+    const before = alarms(), typed = fields();
     $(html).filter("[data-part]").each((_, part) => {
       $now.find(`[data-part=${part.dataset.part}]`).html(part.innerHTML);
     });
     open.forEach((id) => $(document.getElementById(id)).prop("open", true));
     const again = summary ? $(document.getElementById(summary)).find("summary")[0] : document.getElementById(held);
     if (again && (held || summary)) again.focus({ preventScroll: true });
+    typed.forEach(refill);
     const news = alarms().filter((text) => !before.includes(text));
     if (news.length) $news.text("New alarm: " + news.join("; "));
+  }
+
+  /* What is being typed outlives the fields it was typed into. */
+  function fields() {
+    return $now.find("input[type=text]").get().filter((el) => el.value || el === document.activeElement).map((el) => (
+      { id: el.id, value: el.value, from: el.selectionStart, to: el.selectionEnd }));
+  }
+
+  function refill({ id, value, from, to }) {
+    const field = document.getElementById(id);
+    if (!field) return;
+    field.value = value;
+    if (field === document.activeElement) field.setSelectionRange(from, to);
   }
 
   function alarms() {
@@ -58,7 +72,7 @@ $(function () {
       return { data: [figures.times, ...figures.pools.map((pool) => pool.available)],
         names: figures.pools.map((pool) => pool.pool) };
     }
-    return { data: [figures.times, figures.claims, figures.images], names: ["claims", "new"] };
+    return { data: [figures.times, figures.images, figures.claims], names: ["new", "claims"] };
   }
 
   function axis(options) {
@@ -70,24 +84,39 @@ $(function () {
     return splits.map((seconds) => new Date(seconds * 1e3).toISOString().slice(11, 16));
   }
 
+  /* New avatars come a batch at a time: bars, behind the claims' line. */
+  function style(name, index, which) {
+    const ink = colour("--line-" + (index % 4 + 1));
+    if (which === "rates" && name === "new") {
+      return { label: name, stroke: ink, fill: ink + "55", width: 1, points: { show: false }, paths: uPlot.paths.bars({ size: [0.7, 14] }) };
+    }
+    return { label: name, stroke: ink, width: 2, points: { show: false }, dash: index > 3 ? [6, 4] : undefined };
+  }
+
   function draw(figure) {
     const which = figure.dataset.chart, { data, names } = columns(which);
     const place = figure.querySelector(".plot"), known = plots.get(which);
     figure.hidden = false;
-    if (known && known.names.join() === names.join()) return known.plot.setData(data);
+    if (known && known.names.join() === names.join()) {
+      known.plot.setData(data);
+      return newest(known.plot);
+    }
     if (known) known.plot.destroy();
     const options = {
       width: place.clientWidth, height: HEIGHT,
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), "Etc/UTC"),
       cursor: { y: false },
+      hooks: { ready: [newest], setCursor: [newest] },
       scales: { y: { range: (plot, low, high) => [0, Math.max(1, high * 1.08)] } },
       axes: [axis({ values: clock, space: 60 }), axis({ size: 52 })],
-      series: [{ label: "UTC", value: "{HH}:{mm}" }].concat(names.map((name, index) => ({
-        label: name, stroke: colour("--line-" + (index % 4 + 1)), width: 2, points: { show: false },
-        dash: index > 3 ? [6, 4] : undefined,
-      }))),
+      series: [{ label: "UTC", value: "{HH}:{mm}" }].concat(names.map((name, index) => style(name, index, which))),
     };
     plots.set(which, { plot: new uPlot(options, data, place), names });
+  }
+
+  /* Where nobody points at a moment, the legend tells the latest figures. */
+  function newest(plot) {
+    if (plot.cursor.idx == null) plot.setLegend({ idx: plot.data[0].length - 1 });
   }
 
   function drawAll() {

@@ -66,5 +66,10 @@ def history(minutes: int) -> None:
     )
 
 
+def sample(slot: int, available: int) -> Sample:
+    pools = {"toon": _level(available, 96), "pixel": _level(90, 48)}
+    return Sample.objects.create(slot=slot, seconds=15, claims=6, images=0, workers=3, pools=pools)
+
+
 def _level(available: float, low: int) -> dict[str, int]:
     return {"available": round(available), "waiting": 0, "low": low}

@@ -243,6 +243,11 @@ def duty(name: str) -> dict[str, Any]:
     return {"duty": Worker.objects.get(name=name).duty}
 
 
+def sample(available: int) -> dict[str, Any]:
+    """The clock's next look, at which so many are left."""
+    return {"slot": fleets.sample(1, available).slot}
+
+
 def quarantine() -> dict[str, Any]:
     batch = _ordered(Pool.objects.get(slug="toon"), 4)
     Batch.objects.filter(pk=batch.pk).update(
@@ -312,6 +317,7 @@ ORDERS: dict[str, Callable[..., dict[str, Any]]] = {
     "fleet": fleet,
     "duty": duty,
     "quarantine": quarantine,
+    "sample": sample,
 }
 
 

@@ -50,15 +50,42 @@ def test_charts_are_drawn_and_news_comes_by_itself(scene: Any, keeper: Any) -> N
 def test_a_worker_is_drained_and_put_back_by_keyboard(scene: Any, keeper: Any) -> None:
     scene.order("fleet")
     page = keeper()
+    card = page.locator("[data-worker=lyon-1]")
+    reason = page.get_by_label("Reason for switching lyon-1")
+    reason.focus()
+    page.keyboard.type("A new fan")
+    page.keyboard.press("Enter")  # switches nothing
+    page.keyboard.press("ArrowLeft")
+    # What is being typed outlives the part of the page it is typed into.
+    with page.expect_response(re.compile("/fleet/now/")):
+        pass
+    page.keyboard.type("ce m")
+    expect(reason).to_be_focused()
+    expect(reason).to_have_value("A new face mn")
     page.get_by_role("button", name="Drain lyon-1").focus()
     page.keyboard.press("Enter")
-    card = page.locator("[data-worker=lyon-1]")
     expect(card.locator(".badge")).to_have_text("draining")
+    expect(card).to_contain_text("A new face mn")
     assert scene.order("duty", name="lyon-1") == {"duty": "draining"}
     page.get_by_role("button", name="Back to work lyon-1").focus()
     page.keyboard.press("Space")
     expect(card.locator(".badge")).to_have_text("working, busy")
     assert scene.order("duty", name="lyon-1") == {"duty": "working"}
+
+
+def test_the_charts_tell_the_latest_figures_by_themselves(scene: Any, keeper: Any) -> None:
+    scene.order("fleet")
+    page = keeper()
+    page.clock.install()
+    page.reload()
+    rates = page.locator("[data-chart=rates] .u-legend")
+    expect(rates).to_contain_text(re.compile(r"new:?\s*[\d.]+\s*claims:?\s*[\d.]+"))
+    level = page.locator("[data-chart=levels] .u-legend")
+    now_low = re.compile(r"toon:?\s*7(?!\d)")
+    expect(level).not_to_contain_text(now_low)
+    scene.order("sample", available=7)
+    page.clock.fast_forward(16_000)
+    expect(level).to_contain_text(now_low)
 
 
 def test_the_day_is_chosen_and_stays_chosen(scene: Any, keeper: Any) -> None:

@@ -7,6 +7,9 @@ import http.client
 import json
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.house import House
 
@@ -25,6 +28,16 @@ def hops(house: House, value: str) -> list[str]:
     """What a grep for this id finds, as "process: logger", each once."""
     about = [line for line in lines(house) if value in json.dumps(line)]
     return list(dict.fromkeys(f"{line['from']}: {line['logger']}" for line in about))
+
+
+def scrape(house: House) -> dict[str, float]:
+    """The server's metrics by name, those of different labels added up."""
+    sums: dict[str, float] = {}
+    with urlopen(f"http://127.0.0.1:{house.web.getsockname()[1]}/metrics", timeout=20) as answer:
+        for family in text_string_to_metric_families(answer.read().decode()):
+            for sample in family.samples:
+                sums[sample.name] = sums.get(sample.name, 0) + sample.value
+    return sums
 
 
 def ask(house: House, method: str, path: str, body: bytes = b"", **headers: str) -> Any:

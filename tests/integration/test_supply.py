@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from tests.integration.house import House, copy_of
-from tests.integration.story import ask, hops
+from tests.integration.story import ask, hops, scrape
 
 KEEPER = """
 from django.contrib.auth.models import User
@@ -153,6 +153,23 @@ def test_so_it_does_of_a_preview_and_an_upload(house: House, bundle: Path, tmp_p
         found = hops(house, value)
         assert [hop for hop in found if hop in PREVIEWS_WAY] == PREVIEWS_WAY
     no_secret_is_told(house, token)
+
+
+def test_the_metrics_are_what_the_rows_say(house: House):
+    """Counted by the ingest worker and the server's, told by the web process."""
+    ((ingested, batches),) = house.rows(
+        "SELECT count(*), count(DISTINCT batch_id) FROM buffer_avatar"
+    )
+    told = scrape(house)
+    assert told["stylediffuser_images_ingested_total"] == ingested
+    assert told["stylediffuser_deliveries_total"] == batches
+    assert told["stylediffuser_avatar_score_count"] == ingested
+    assert told["stylediffuser_ticket_wait_seconds_count"] == 1
+    assert told["stylediffuser_jobs_total"] == 1
+    assert told["stylediffuser_inspections_total"] == 1
+    assert told["stylediffuser_broker_up"] == 1
+    claims = "stylediffuser_claims_total"
+    house.wait("the clock's tick", lambda: scrape(house).get(claims) == 1, 40)
 
 
 def no_secret_is_told(house: House, token: str) -> None:

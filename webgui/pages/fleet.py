@@ -82,7 +82,7 @@ def _act(request: HttpRequest) -> None:
     wanted = request.POST.get("duty", "")
     if wanted not in ACTS:
         raise Problem(f"{wanted[:40]!r} is no duty: one of {', '.join(ACTS)}.")
-    duty.set_duty(worker, Duty(wanted), actor)
+    duty.set_duty(worker, Duty(wanted), actor, request.POST.get("reason", "").strip())
 
 
 def _now(request: HttpRequest) -> dict[str, Any]:

@@ -89,13 +89,17 @@ def test_the_part_that_changes_comes_alone(keeper: Client, worker: Worker) -> No
 
 
 def test_switching(keeper: Client, worker: Worker) -> None:
-    answer = keeper.post(FLEET, {"worker": "w1", "duty": "maintenance"})
+    sent_in = {"worker": "w1", "duty": "maintenance", "reason": "  a <new> driver " + "x" * 900}
+    answer = keeper.post(FLEET, sent_in)
     assert (answer.status_code, answer["Location"]) == (302, FLEET)
     worker.refresh_from_db()
     assert worker.duty == "maintenance"
-    assert AuditEntry.objects.get().actor == "keeper"
+    entry = AuditEntry.objects.get()
+    assert (entry.actor, entry.details["reason"][:14]) == ("keeper", "a <new> driver")
+    assert len(worker.duty_reason) == 500
     shown = keeper.get(FLEET).content.decode()
     assert "Back to work" in shown and "safe to stop" in shown
+    assert "<p>a &lt;new&gt; driver" in shown
 
 
 @pytest.mark.parametrize(
