@@ -72,7 +72,8 @@ class SftpHost:
 
 
 @contextmanager
-def sftp_host() -> Iterator[SftpHost]:
+def sftp_host(server: int = SERVER) -> Iterator[SftpHost]:
+    """`server`: whom the server's processes run as."""
     processes.need("sshd", "unshare", "ssh-keygen", "pkill", root=True)
     try:
         ctypes.CDLL("libnss_extrausers.so.2")
@@ -90,6 +91,8 @@ def sftp_host() -> Iterator[SftpHost]:
             "RUN": str(host.folder / "run"),
             "PORT": str(host.port),
             "LOOK": "0.3",
+            "SERVER_UID": str(server),
+            "SERVER_GID": str(server),
         }
         script = "set -e" + INSIDE.format(deploy=shlex.quote(str(processes.DEPLOY)))
         command = ["unshare", "-m", "sh", "-c", script]
