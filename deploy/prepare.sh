@@ -44,7 +44,7 @@ example() {
 
 made=""
 if [ "$role" = server ]; then
-    for name in secret_key postgres redis_server redis_admin; do
+    for name in secret_key postgres redis_server redis_admin metrics_token; do
         keep "$name" "$(random)"
     done
     database=stylediffuser:$(cat $secrets/postgres)@postgres:5432/stylediffuser

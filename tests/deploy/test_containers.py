@@ -127,8 +127,13 @@ def test_five_settings_and_a_key_bring_avatars(everything: Composition) -> None:
         headers = ask(made, "--output", "/tmp/image", "--dump-header", "-", image)  # noqa: S108
         assert "200 OK" in headers and "Server: nginx" in headers
         assert made.execute("nginx", "sh", "-c", "head -c 4 /tmp/image | tail -c 3") == (0, "PNG")
-        assert made.execute("web", "stylediffuser", "revoke_worker", "gpu1")[0] == 0
-        wait_for(lambda: not made.healthy("generator"), 120)
+        code, said = made.execute("web", "stylediffuser", "backup", "/tmp/backup")  # noqa: S108
+        assert code == 0, said
+        token = (made.folder / "deploy" / "secrets" / "metrics_token").read_text()
+        for url in (["-H", f"Authorization: Bearer {token}", "http://web:8000/metrics"],
+                    ["http://generator:9100/metrics"]):  # fmt: skip
+            code, said = made.execute("nginx", "curl", "-sS", "-H", f"Host: {HOST}", *url)
+            assert code == 0 and "stylediffuser_" in said, said
 
 
 def ask(made: Composition, *arguments: str) -> str:
