@@ -19,7 +19,7 @@ from generator_worker.journal import Journal
 from generator_worker.ledger import Ledger
 from generator_worker.outbox import Outbox
 from generator_worker.reports import Reports
-from messaging import link, logs, traces
+from messaging import link, logs, seals, traces
 
 config = Config.from_env()
 logs.hide_passwords(config.broker_url)
@@ -124,4 +124,4 @@ def ledger() -> Ledger:
 
 
 def reports(sender: Celery[Any]) -> Reports:
-    return Reports(sender, config.worker_name)
+    return Reports(sender, config.worker_name, seals.key_of(config.broker_url))

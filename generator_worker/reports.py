@@ -35,7 +35,7 @@ from generator_worker.contract import (
     Wire,
 )
 from generator_worker.refusals import Refusal
-from messaging import traces
+from messaging import seals, traces
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +54,11 @@ class Sender(Protocol):
 
 
 class Reports:
-    def __init__(self, sender: Sender, worker: str) -> None:
+    def __init__(self, sender: Sender, worker: str, key: str) -> None:
+        """`key` seals what is sent; see `messaging.seals`."""
         self._sender = sender
         self._worker = worker
+        self._key = key
         self._quiet_until = 0.0
 
     def progress(self, batch_id: UUID, fraction: float, note: str = "") -> None:
@@ -116,16 +118,18 @@ class Reports:
         return self._send(HEARTBEAT, beat, expires=STALE_SECONDS)
 
     def _send(self, task: str, message: Wire, queue: str = SERVER_QUEUE, **options: Any) -> bool:
+        kwargs = {"message": message.wire()}
+        seal = seals.seal(self._key, self._worker, task, kwargs)
         try:
             self._sender.send_task(
                 task,
-                kwargs={"message": message.wire()},
+                kwargs=kwargs,
                 queue=queue,
                 ignore_result=True,
                 retry=False,
                 # The server's queues are not for a worker's account to look at, or to bind.
                 declare=[],
-                headers=traces.headers(),
+                headers={**traces.headers(), seals.HEADER: seal},
                 **options,
             )
         except Exception as error:  # whatever the transport raises: kombu wraps only some of it

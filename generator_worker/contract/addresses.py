@@ -25,6 +25,13 @@ HEARTBEAT = "fleet.heartbeat"
 JOB_PROGRESS = "studio.job_progress"
 JOB_FAILED = "studio.job_failed"
 JOB_DELIVERED = "studio.job_delivered"
+# All that the server does because a worker says so.
+FROM_WORKERS = frozenset(
+    {
+        *(BATCH_DELIVERED, BATCH_PROGRESS, BATCH_FAILED, HEARTBEAT),
+        *(JOB_PROGRESS, JOB_FAILED, JOB_DELIVERED),
+    }
+)
 
 # Seconds until the broker hands out an unacknowledged message again. Every application on one
 # broker must use the same: the shortest wins.

@@ -50,7 +50,7 @@ def test_an_enrolled_worker_works_and_reaches_nothing_else(broker, door):
         assert hands.take() == 2
         hands.die()
     assert take_back(app) == 1
-    assert Reports(app, "gpu1").refused(uuid4(), 1, NoRoom("full"))
+    assert Reports(app, "gpu1", "a key").refused(uuid4(), 1, NoRoom("full"))
     assert server.llen(SERVER_QUEUE) == 1
     client = door.inside(env)
     assert sum(client.llen(queue) for queue in own_queues("gpu1")) == 1

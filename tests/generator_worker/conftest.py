@@ -55,7 +55,7 @@ def post() -> Post:
 
 @pytest.fixture
 def reports(post: Post) -> Reports:
-    return Reports(post, "painter")
+    return Reports(post, "painter", "a key")
 
 
 @pytest.fixture

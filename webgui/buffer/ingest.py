@@ -114,6 +114,7 @@ def _settle(delivery: inbox.Delivery, worker: str) -> Outcome:
         _answer(batch_id, worker or batch.worker)
         return Outcome.KNOWN
     began = time.monotonic()
+    ordered_from = batch.worker if batch is not None else ""
     try:
         manifest = delivery.read_manifest(Manifest)
         worker = manifest.worker
@@ -128,7 +129,7 @@ def _settle(delivery: inbox.Delivery, worker: str) -> Outcome:
             staging.publish(pictures)
             _commit(batch, pictures, began)
     except inbox.Refused as refusal:
-        return _quarantine(batch_id, worker, str(refusal))
+        return _quarantine(batch_id, worker, str(refusal), ordered_from)
     inbox.remove(batch_id)
     _answer(batch_id, worker)
     return Outcome.INGESTED
@@ -238,8 +239,11 @@ def _avatar(batch: Batch, picture: Picture) -> Avatar:
     )
 
 
-def _quarantine(batch_id: UUID, worker: str, reason: str) -> Outcome:
-    """Out of the inbox whole, the reason on the batch's row; another batch will be ordered."""
+def _quarantine(batch_id: UUID, worker: str, reason: str, ordered_from: str = "") -> Outcome:
+    """Out of the inbox whole, the reason on the batch's row; another batch will be ordered.
+
+    It counts against the worker that had the order: the manifest could name any.
+    """
     reason = clean(reason)
     log.warning("Batch %s quarantined: %s", batch_id, reason)
     batch = Batch.objects.select_related("pool").filter(pk=batch_id).first()
@@ -260,7 +264,7 @@ def _quarantine(batch_id: UUID, worker: str, reason: str) -> Outcome:
             tallies.count("deliveries", pool=slug, outcome=outcome)
             note = f"Batch {batch_id} quarantined: {reason}"
             replenish.blame(batch, note, forgiven=1)
-            duty.note_fault(worker, note)
+            duty.note_fault(ordered_from or batch.worker or worker, note)
     inbox.quarantine(str(batch_id), reason)
     _answer(batch_id, worker)
     return Outcome.QUARANTINED

@@ -16,13 +16,15 @@ from celery import Celery
 from kombu import Exchange, Queue
 
 from generator_worker.contract import INGEST_QUEUE, SERVER_QUEUE
-from messaging import link, pulse, traces
+from messaging import link, pulse
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webgui.config.settings")
 
 from django.conf import settings  # the variable above has to come first
 
-app: Celery[Any] = Celery("webgui", task_cls=traces.TracedTask)
+from webgui.enrolment.seals import SealedTask
+
+app: Celery[Any] = Celery("webgui", task_cls=SealedTask)
 link.watch(app)
 pulse.keep(app, settings.PULSE)
 # A task must be over long before the broker would hand its message out again.
@@ -39,7 +41,10 @@ app.conf.update(
     broker_url=settings.BROKER_URL,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,  # it comes back some day
+    # Workers may add to our queues, and whoever has stolen a worker's password.
+    broker_transport="messaging.letterbox:Transport",
     broker_transport_options={
+        "letterboxes": [SERVER_QUEUE, INGEST_QUEUE],
         "visibility_timeout": settings.VISIBILITY_TIMEOUT,
         "unacked_restore_interval": 5,
         "socket_timeout": 10,
