@@ -73,9 +73,9 @@ class Composition:
             finally:
                 del self.running[name]
 
-    def run(self, name: str) -> str:
-        """A service that ends, such as `migrate`."""
-        script = self._script(name, self._command(name))
+    def run(self, name: str, *arguments: str) -> str:
+        """A service that ends: `docker compose run --rm -T`; what it said."""
+        script = self._script(name, self._command(name, *arguments))
         done = subprocess.run(
             [*self._place, script], env=processes.clean_env(), capture_output=True, text=True,
         )  # fmt: skip
@@ -107,8 +107,10 @@ class Composition:
     def _stage(self, name: str) -> compose.Stage:
         return compose.stages()[self.services[name]["build"]["target"]]
 
-    def _command(self, name: str) -> list[str]:
-        return list(self.services[name].get("command") or self._stage(name).command)
+    def _command(self, name: str, *arguments: str) -> list[str]:
+        service = self.services[name]
+        command = arguments or service.get("command") or self._stage(name).command
+        return [*service.get("entrypoint", ()), *command]
 
     def environment(self, name: str) -> dict[str, str]:
         service, env = self.services[name], dict(self._stage(name).env)

@@ -20,7 +20,7 @@ from tests.deploy.processes import DEPLOY, ROOT
 from tests.docs.test_documented import settings_in
 
 SERVICES: dict[str, dict[str, Any]] = compose.load()["services"]
-LONG_RUNNING = {name: each for name, each in SERVICES.items() if name != "migrate"}
+ENDING = {"migrate": "on-failure:5", "manage": "no"}
 PROFILES = {"web", "server-worker", "beat", "postgres", "redis", "sftp", "generator"}
 SERVER_SETTINGS = settings_in("webgui/config/settings.py") | {"SECRET_KEY"}
 WORKER_SETTINGS = settings_in("generator_worker/config.py")
@@ -42,7 +42,8 @@ def test_nothing_runs_without_a_profile_and_generator_runs_alone() -> None:
     for name, service in SERVICES.items():
         for profile in service["profiles"]:
             by_profile.setdefault(profile, set()).add(name)
-    assert set(by_profile) == PROFILES
+    assert set(by_profile) == PROFILES | {"manage"}
+    assert by_profile["manage"] == {"manage"}
     assert by_profile["generator"] == {"generator"}
     assert "depends_on" not in SERVICES["generator"]
     for profile, names in by_profile.items():
@@ -75,8 +76,8 @@ def test_each_is_confined(name: str) -> None:
 def test_each_is_looked_after(name: str) -> None:
     service = SERVICES[name]
     assert service["logging"] == {"driver": "local"}
-    if name == "migrate":  # it ends
-        assert service["restart"] == "on-failure:5"
+    if name in ENDING:
+        assert service["restart"] == ENDING[name]
         return
     assert service["restart"] == "unless-stopped"
     check = service["healthcheck"]
@@ -158,6 +159,14 @@ def test_what_it_is_given_is_declared(name: str) -> None:
         assert [port.rpartition(":")[2] for port in ports] == exposed
 
 
+def test_who_may_make_accounts_at_the_broker_talks_to_no_stranger() -> None:
+    admins = {
+        name for name, each in SERVICES.items() if "broker_admin_url" in each.get("secrets", ())
+    }
+    assert admins == {"manage"}
+    assert SERVICES["manage"]["networks"] == ["back"] and "ports" not in SERVICES["manage"]
+
+
 def test_the_database_and_the_clock_reach_nothing_outside() -> None:
     networks = compose.load()["networks"]
     assert networks["back"] == {"internal": True}
@@ -205,7 +214,7 @@ def test_commands_are_in_the_image() -> None:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     for name, service in SERVICES.items():
         stage = compose.stages()[service["build"]["target"]]
-        command = service.get("command", stage.command)
+        command = [*service.get("entrypoint", ()), *service.get("command", stage.command)]
         program = command[0]
         if program.startswith("/opt/deploy/"):
             script = DEPLOY / program.removeprefix("/opt/deploy/")
