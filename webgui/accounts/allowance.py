@@ -21,6 +21,7 @@ from django.core.cache import caches
 from django.http import HttpRequest
 from redis import Redis, RedisError
 from redis.backoff import NoBackoff
+from redis.commands.core import Script
 from redis.retry import Retry
 
 from webgui.together import Together
@@ -31,7 +32,18 @@ WINDOW = 60  # seconds
 REST = 10  # seconds without asking a server that did not answer
 PATIENCE = 1  # seconds for its answer
 MOST = 64  # claims on one way there
-PREFIX = "stylediffuser:claims"
+PREFIX = "stylediffuser"
+# A key is a window: it goes when that ends.
+COUNT = """
+local found = {}
+for _, key in ipairs(KEYS) do
+    local used = redis.call('INCR', key)
+    if used == 1 then redis.call('EXPIRE', key, ARGV[1]) end
+    table.insert(found, used)
+    table.insert(found, redis.call('PTTL', key))
+end
+return found
+"""
 log = logging.getLogger(__name__)
 
 
@@ -65,7 +77,7 @@ class _Shared:
     def __init__(self) -> None:
         self._again = 0.0
         self._together: Together[str, tuple[int, int]] = Together(self._ask, MOST)
-        self._server: Redis | None = None
+        self._count: Script | None = None
 
     def count(self, name: str) -> tuple[int, int]:
         if settings.CACHE_URL and time.monotonic() >= self._again:
@@ -78,25 +90,17 @@ class _Shared:
 
     def _ask(self, names: Sequence[str]) -> list[tuple[int, int]]:
         """Claims in the present window including this one, and the seconds it still lasts."""
-        if self._server is None:
-            self._server = Redis.from_url(
+        if self._count is None:
+            server = Redis.from_url(
                 settings.CACHE_URL,
                 socket_timeout=PATIENCE,
                 socket_connect_timeout=PATIENCE,
                 retry=Retry(NoBackoff(), 0),
             )
-        pipeline = self._server.pipeline()
-        for name in names:
-            key = f"{PREFIX}:{name}"
-            # The key itself is the window: it goes a minute after it came.
-            pipeline.set(key, 0, ex=WINDOW, nx=True)
-            pipeline.incr(key)
-            pipeline.pttl(key)
-        answers = pipeline.execute()
-        return [
-            (used, max(1, math.ceil(left / 1000)))
-            for used, left in zip(answers[1::3], answers[2::3], strict=True)
-        ]
+            self._count = server.register_script(COUNT)
+        found = self._count(keys=[f"{PREFIX}:{name}" for name in names], args=[WINDOW])
+        pairs = zip(found[::2], found[1::2], strict=True)
+        return [(used, max(1, math.ceil(left / 1000))) for used, left in pairs]
 
 
 _shared = _Shared()
