@@ -61,14 +61,14 @@ def _counters(counts: Counts) -> Iterator[Metric]:
         ("delivery_failures", "Tries that did not reach the server.", counts.delivery_failures),
     ):
         yield CounterMetricFamily(PREFIX + name, about, value)
-    for name, about, label, by in (
+    for told, said, label, by in (
         ("failures", "Orders not carried out, by kind of reason.", "kind", counts.failures),
         ("dropped", "Images drawn and not kept, by reason.", "reason", counts.dropped),
         ("jobs", "Jobs done, by kind.", "kind", counts.jobs),
     ):
-        family = CounterMetricFamily(PREFIX + name, about, labels=[label])
-        for value, times in by.items():
-            family.add_metric([value], times)
+        family = CounterMetricFamily(PREFIX + told, said, labels=[label])
+        for reason, times in by.items():
+            family.add_metric([reason], times)
         yield family
 
 

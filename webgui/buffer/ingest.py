@@ -25,7 +25,7 @@ from webgui.fleet import duty
 from webgui.fleet.hearsay import clean
 from webgui.watching import tallies
 
-from . import canary, inbox, likeness, orders, replenish, stock, tickets
+from . import canary, inbox, likeness, orders, stock, tickets, trouble
 from .models import Avatar, Batch, Pool
 from .pictures import Picture, Staging, reencode
 
@@ -186,9 +186,9 @@ def _write_rows(batch: Batch, pictures: list[Picture], began: float) -> None:
     tickets.serve(pool)
     _count(pool, batch, list(avatars), time.monotonic() - began)
     if not avatars and not batch.params:
-        replenish.blame(batch, f"Batch {batch.pk} brought no new image.")
+        trouble.blame(batch, f"Batch {batch.pk} brought no new image.")
     elif avatars and batch.release_id == pool.release_id:
-        replenish.clear_trouble(pool)
+        trouble.clear_trouble(pool)
     elif avatars and batch.release_id == pool.canary_id:
         canary.clear_failures(pool)
 
@@ -263,7 +263,7 @@ def _quarantine(batch_id: UUID, worker: str, reason: str, ordered_from: str = ""
             slug, outcome = batch.pool.slug, Outcome.QUARANTINED.value
             tallies.count("deliveries", pool=slug, outcome=outcome)
             note = f"Batch {batch_id} quarantined: {reason}"
-            replenish.blame(batch, note, forgiven=1)
+            trouble.blame(batch, note, forgiven=1)
             duty.note_fault(ordered_from or batch.worker or worker, note)
     inbox.quarantine(str(batch_id), reason)
     _answer(batch_id, worker)

@@ -17,7 +17,7 @@ from generator_worker.contract import (
     ContractError,
 )
 
-from . import claim, ingest, progress, replenish, retention, stock, tickets
+from . import claim, ingest, overdue, progress, replenish, retention, stock, tickets
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def batch_progress(message: Any) -> None:
 @shared_task(name=BATCH_FAILED)
 def batch_failed(message: Any) -> None:
     try:
-        replenish.refused(BatchFailed.read(message))
+        overdue.refused(BatchFailed.read(message))
     except ContractError as error:
         log.error("Unreadable message: %s", error)
 
@@ -55,7 +55,7 @@ def replenish_pools() -> None:
 
 @shared_task(name="buffer.reconcile")
 def reconcile() -> None:
-    replenish.reconcile()
+    overdue.reconcile()
 
 
 @shared_task(name="buffer.sweep_inbox")

@@ -12,7 +12,7 @@ from django.test import Client
 from tests.webgui.making import make_batch, make_pool, stock
 from webgui.api import health
 from webgui.buffer.models import Pool
-from webgui.buffer.replenish import note_trouble
+from webgui.buffer.trouble import note_trouble
 from webgui.fleet.models import Worker
 
 

@@ -15,11 +15,13 @@ from webgui.buffer.claim import claim
 from webgui.buffer.ingest import ingest
 from webgui.buffer.levels import level
 from webgui.buffer.models import Activation, Avatar, AvatarTag, Batch, OldStock, Pool, Ticket
+from webgui.buffer.overdue import give_up, reconcile
 from webgui.buffer.pictures import stored
 from webgui.buffer.problems import ChangedMeanwhile, InUse, NothingToRollBack, NotPreviewed
 from webgui.buffer.provision import create_pool
-from webgui.buffer.replenish import give_up, note_trouble, reconcile, replenish
+from webgui.buffer.replenish import replenish
 from webgui.buffer.stock import forget_empty_lanes
+from webgui.buffer.trouble import note_trouble
 from webgui.registry.models import Release
 from webgui.registry.problems import NoSuchRelease
 

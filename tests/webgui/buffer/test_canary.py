@@ -13,8 +13,9 @@ from webgui.buffer import canary
 from webgui.buffer.activation import activate, roll_back
 from webgui.buffer.ingest import ingest
 from webgui.buffer.models import Activation, Avatar, Batch, OldStock, Pool
+from webgui.buffer.overdue import reconcile, refused
 from webgui.buffer.problems import BadPool, InUse, NoCanary, NotPreviewed
-from webgui.buffer.replenish import reconcile, refused, replenish
+from webgui.buffer.replenish import replenish
 from webgui.registry.models import Release
 
 ME = "tests"

@@ -15,7 +15,8 @@ from webgui.buffer import yields
 from webgui.buffer.claim import claim
 from webgui.buffer.levels import level
 from webgui.buffer.models import Batch, Pool
-from webgui.buffer.replenish import reconcile, replenish
+from webgui.buffer.overdue import reconcile
+from webgui.buffer.replenish import replenish
 from webgui.fleet.models import Worker
 
 

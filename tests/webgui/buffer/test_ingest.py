@@ -25,7 +25,7 @@ from tests.webgui.making import (
     stored_files,
 )
 from webgui.buffer import ingest as module
-from webgui.buffer import pictures, replenish
+from webgui.buffer import pictures, trouble
 from webgui.buffer.claim import claim
 from webgui.buffer.ingest import Outcome, ingest, sweep
 from webgui.buffer.models import Avatar, AvatarTag, Batch, Pool, Ticket
@@ -136,7 +136,7 @@ def test_late_is_better_than_never(pool: Pool, state: str) -> None:
 
 
 def test_success_ends_the_pools_trouble(pool: Pool) -> None:
-    replenish.note_trouble(pool, "something")
+    trouble.note_trouble(pool, "something")
     batch = make_batch(pool, count=1)
     deliver(batch)
     ingest(batch.pk)

@@ -16,7 +16,8 @@ from webgui.buffer.claim import claim
 from webgui.buffer.ingest import ingest
 from webgui.buffer.levels import available, level
 from webgui.buffer.models import Avatar, Batch, Pool
-from webgui.buffer.replenish import refused, replenish
+from webgui.buffer.overdue import refused
+from webgui.buffer.replenish import replenish
 from webgui.buffer.yields import REMEMBERED, draws_for, share_kept
 from webgui.fleet.models import Worker
 

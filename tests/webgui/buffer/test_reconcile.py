@@ -14,8 +14,10 @@ from tests.webgui.making import deliver, make_batch, make_worker, stock
 from webgui.buffer.ingest import ingest
 from webgui.buffer.levels import level
 from webgui.buffer.models import Batch, Pool
+from webgui.buffer.overdue import NO_FAULT, reconcile, refused
 from webgui.buffer.progress import patience, record
-from webgui.buffer.replenish import NO_FAULT, note_trouble, reconcile, refused, replenish
+from webgui.buffer.replenish import replenish
+from webgui.buffer.trouble import note_trouble
 from webgui.fleet.models import Worker
 
 

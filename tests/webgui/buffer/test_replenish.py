@@ -14,8 +14,10 @@ from webgui.buffer.claim import claim
 from webgui.buffer.ingest import ingest
 from webgui.buffer.levels import level
 from webgui.buffer.models import Batch, Pool, Ticket
+from webgui.buffer.overdue import reconcile
 from webgui.buffer.progress import outlook
-from webgui.buffer.replenish import note_trouble, reconcile, replenish
+from webgui.buffer.replenish import replenish
+from webgui.buffer.trouble import note_trouble
 from webgui.fleet.models import Worker
 from webgui.registry.models import Release
 

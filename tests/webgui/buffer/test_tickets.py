@@ -13,7 +13,7 @@ from tests.webgui.making import make_batch, make_worker, stock
 from webgui.buffer import progress, tickets
 from webgui.buffer.claim import claim
 from webgui.buffer.models import Avatar, Batch, Pool, Ticket
-from webgui.buffer.replenish import note_trouble
+from webgui.buffer.trouble import note_trouble
 from webgui.fleet.models import Worker
 
 

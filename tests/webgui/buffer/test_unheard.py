@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from tests.webgui.making import make_batch, make_worker
 from webgui.buffer.models import Batch, Pool
-from webgui.buffer.replenish import reconcile
+from webgui.buffer.overdue import reconcile
 from webgui.buffer.unheard import ring_again
 from webgui.fleet.models import Worker
 

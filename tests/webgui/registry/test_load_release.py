@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 
 from tests.webgui.making import release_manifest, stock
 from webgui.buffer.models import Avatar, Pool
-from webgui.buffer.replenish import note_trouble
+from webgui.buffer.trouble import note_trouble
 from webgui.registry.models import Release
 
 pytestmark = pytest.mark.django_db

@@ -12,7 +12,7 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.webgui.making import deliver, make_batch, make_pool, make_worker, stock
-from webgui.buffer import ingest, replenish
+from webgui.buffer import ingest, overdue, replenish
 from webgui.buffer.claim import claim
 from webgui.buffer.models import Avatar, Pool, Ticket
 from webgui.buffer.problems import PoolInTrouble
@@ -80,11 +80,11 @@ def test_what_went_wrong_by_reason(pool: Pool, worker: Worker, home) -> None:
     deliver(make_batch(pool, worker="w1"), release_digest="f" * 64)
     ingest.sweep()
     late = make_batch(pool, worker="w1", deadline=timezone.now() - timedelta(seconds=1))
-    replenish.mark_overdue()
+    overdue.mark_overdue()
     for kind in ("too-long", "some-new-word"):
         batch = make_batch(pool, worker="w1", attempt=3)
         message = {"batch_id": batch.pk, "worker": "w1", "attempt": 3, "reason": "x", "kind": kind}
-        assert replenish.refused(replenish.BatchFailed(**message))
+        assert overdue.refused(overdue.BatchFailed(**message))
     with pytest.raises(PoolInTrouble):
         claim(client="visitor:b")
     alarms.check()
