@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -178,6 +180,58 @@ def test_what_a_client_may_not_see_nginx_does_not_send(front: Front) -> None:
         assert b"PNG" not in answer.content[:8]
 
 
+SECRET = b"<script>not for anybody</script>"
+TRAPS = [
+    *("media/avatars/trap.html", "media/avatars/trap.svg", "media/staging/trap.html"),
+    *("cache/images/trap.svg", "uploads/trap.html", "quarantine/trap.html"),
+    *("sftp/inbox/new/trap.html", "sftp/inbox/tmp/trap.svg", "sftp/checkpoints/trap", "trap.php"),
+]
+
+
+def raw(front: Front, target: str, method: str = "GET") -> bytes:
+    """As it stands, without a library that puts the path in order first."""
+    with socket.create_connection(("127.0.0.1", front.port), timeout=10) as link:
+        link.sendall(f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        answer = b""
+        while more := link.recv(65536):
+            answer += more
+    return answer
+
+
+def test_nothing_that_others_brought_is_served_as_a_file(front: Front) -> None:
+    for trap in TRAPS:
+        file = front.home / trap
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(SECRET)
+    avatars, unseen = "/_files/media/avatars", f"/api/v1/avatars/{front.unseen}/image"
+    ways = ["/", "//", "/media/", "/_files/", "/_files/media/", "/_files/cache/", "/static/"]
+    ways += ["/static/../", "/static/..%2f", "/..%2f", "/%2e%2e/", "/.%2e/", "/..;/", "/..\\"]
+    ways += [f"{avatars}/", f"{avatars}../", f"{avatars}..", f"{avatars}/%2e%2e/%2e%2e/"]
+    ways += [f"{unseen}/../../../../../", f"{unseen}%00/", "/api/v1/admin/uploads/../../../../"]
+    for trap in [*TRAPS, "db.sqlite3", "secret_key", "../../../../etc/passwd"]:
+        for way in ways:
+            answer = raw(front, f"{way}{trap}")
+            status = int(answer.split(b" ", 2)[1])
+            assert status in (301, 302, 400, 403, 404, 405), f"{way}{trap}: {answer[:200]!r}"
+            for secret in (
+                SECRET,
+                b"SQLite format",
+                b"root:",
+                (front.home / "secret_key").read_bytes(),
+            ):
+                assert secret not in answer, f"{way}{trap}"
+
+
+def test_what_nginx_answers_itself_keeps_browsers_safe_too(front: Front) -> None:
+    for target in ("/_files/", "/readyz", "/metrics"):
+        headers = front.get(target).headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        assert headers["Referrer-Policy"] == "same-origin"
+        assert headers["Server"] == "nginx" and "Strict-Transport-Security" not in headers
+    assert raw(front, "/", "TRACE").startswith(b"HTTP/1.1 405")
+
+
 def test_claims_that_come_too_fast_get_our_problem(front: Front) -> None:
     refused = [answer for answer in (front.claim() for _ in range(12)) if answer.status_code == 429]
     by_nginx = [answer for answer in refused if "RateLimit-Limit" not in answer.headers]
@@ -251,3 +305,11 @@ def test_with_a_certificate_it_speaks_tls_and_sends_plain_http_there(tmp_path: P
             f"https://127.0.0.1:{env['HTTPS_PORT']}/", verify=certificate, timeout=9
         )
         assert json.loads(secure.text)["code"] == "server_away"
+        assert secure.headers["Strict-Transport-Security"].startswith("max-age=31536000")
+        for version in ("TLSv1", "TLSv1_1"):
+            old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+            old.minimum_version = old.maximum_version = getattr(ssl.TLSVersion, version)
+            address = ("127.0.0.1", int(env["HTTPS_PORT"]))
+            with socket.create_connection(address, 9) as plain, pytest.raises(ssl.SSLError):
+                old.wrap_socket(plain)

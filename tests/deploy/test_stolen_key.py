@@ -28,7 +28,7 @@ from generator_worker.contract import Heartbeat as Beat
 from generator_worker.reports import Reports
 from messaging import seals
 from tests.deploy import processes
-from tests.deploy.test_redis import PASSWORDS, Broker
+from tests.deploy.broker_host import Broker, broker_host
 
 
 @dataclass
@@ -36,6 +36,7 @@ class Scene:
     """`thief` holds the secrets of gpu1; gpu2 is honest."""
 
     broker: Broker
+    env: dict[str, str]
     thief: redis.Redis
     keys: dict[str, dict[str, str]]
     log: Path
@@ -62,31 +63,46 @@ def heartbeat(name: str, software: str) -> Beat:
     return Beat(worker=name, software=software, device="cpu", memory_bytes=1)
 
 
+ENROL = """
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+for name in ("gpu1", "gpu2", "gone"):
+    print("WORKER")
+    call_command("add_worker", name)
+"""
+
+
+def enrol(env: dict[str, str]) -> dict[str, dict[str, str]]:
+    """The settings of three new workers, by their names."""
+    found = {}
+    for block in processes.shell(env, ENROL).split("WORKER\n")[1:]:
+        lines = [line for line in block.splitlines() if line.startswith("STYLEDIFFUSER_")]
+        settings = dict(line.split("=", 1) for line in lines)
+        found[settings["STYLEDIFFUSER_WORKER_NAME"]] = settings
+    return found
+
+
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    processes.need("redis-server")
     folder = tmp_path_factory.mktemp("stolen")
-    for name, password in PASSWORDS.items():
-        (folder / name).write_text(password + "\n")
     sftp = folder / "home" / "sftp"
     sftp.mkdir(parents=True)
     (sftp / "host_key.pub").write_text("ssh-ed25519 AAAA\n")
-    broker = Broker(folder, processes.free_port())
-    env = processes.server_env(folder / "home", BROKER_URL=broker.url("server"))
     log = folder / "server.log"
     command = [sys.executable, "-m", "celery", "-A", "webgui.config.celery", "worker"]
     command += ["--beat", "--loglevel", "INFO", "-c", "1", "-Q", f"{SERVER_QUEUE},{INGEST_QUEUE}"]
-    with broker.up():
-        broker.manage("migrate", "-v0")
-        keys = {name: broker.admit(name) for name in ("gpu1", "gpu2", "gone")}
+
+    def is_up() -> bool:
+        return log.exists() and b"ready" in log.read_bytes()
+
+    with broker_host(folder) as broker:
+        env = processes.server_env(
+            folder / "home", BROKER_URL=broker.url("server"), BROKER_ADMIN_URL=broker.url("admin")
+        )
+        keys = enrol(env)
         thief = redis.Redis.from_url(keys["gpu1"]["STYLEDIFFUSER_BROKER_URL"])
-        made = Scene(broker, thief, keys, log)
-
-        def is_up() -> bool:
-            return log.exists() and b"ready" in log.read_bytes()
-
         with processes.running(command, env, log, is_up):
-            yield made
+            yield Scene(broker, env, thief, keys, log)
 
 
 def letter(task: Any, kwargs: Any, **changes: Any) -> str:
@@ -235,7 +251,7 @@ def test_what_a_revoked_worker_left_in_the_queue_is_not_heeded(scene: Scene) -> 
     late = sealed_by(scene, "gone", HEARTBEAT, {"message": heartbeat("gone", "late").wire()})
     scene.beat("gone", "in time")
     processes.wait("it", lambda: scene.is_heard("gone", "in time"), log=scene.log)
-    scene.broker.manage("revoke_worker", "gone")
+    processes.manage(scene.env, "revoke_worker", "gone")
     scene.broker.client("server").lpush(SERVER_QUEUE, late)
     settled(scene, "after the revoked")
     assert not scene.is_heard("gone", "late")

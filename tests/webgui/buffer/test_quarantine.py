@@ -20,6 +20,7 @@ from tests.webgui.making import (
     inbox,
     listing,
     make_batch,
+    make_worker,
     manifest,
     png,
     quarantined,
@@ -263,6 +264,21 @@ def test_a_bad_batch_is_quarantined_whole(
     # Another batch takes its place at once.
     assert replenish.replenish() > 0
     assert Batch.objects.filter(state=Batch.State.ORDERED).exclude(pk=batch.pk).exists()
+
+
+def test_a_fault_counts_against_who_had_the_order(pool: Pool, worker: Worker) -> None:
+    """Whatever name the manifest bears: else one worker could have another put aside."""
+    other = make_worker("other")
+    batch = make_batch(pool, count=1, worker=worker.name)
+    folder = inbox(batch.pk)
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_bytes(b"no picture")
+    content = manifest(batch, [listing("a.png", b"no picture")]) | {"worker": other.name}
+    write_manifest(folder, content)
+    assert ingest(batch.pk, other.name) == Outcome.QUARANTINED
+    for row in (worker, other):
+        row.refresh_from_db()
+    assert (worker.faults, other.faults) == (1, 0)
 
 
 def test_more_images_than_ordered_are_refused(pool: Pool) -> None:
