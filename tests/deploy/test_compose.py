@@ -14,6 +14,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
 from tests.deploy import compose
 from tests.deploy.processes import DEPLOY, ROOT
@@ -196,6 +197,18 @@ def test_the_examples_set_what_the_program_reads(file: str, known: set[str]) -> 
     users = [each for each in SERVICES.values() if each.get("env_file")]
     asked = [entry for each in users for entry in each["env_file"] if entry["path"] == file]
     assert asked and all(entry["required"] is False for entry in asked)
+
+
+def test_without_a_gpu_the_generator_asks_for_none() -> None:
+    class Reader(yaml.SafeLoader):
+        """Knows Compose's !reset, which takes away what the first file says."""
+
+    Reader.add_constructor("!reset", lambda reader, node: "reset")
+    over = yaml.load((DEPLOY / "generator" / "cpu.yml").read_text(), Reader)  # noqa: S506
+    devices = over["services"]["generator"]["deploy"]["resources"]["reservations"]
+    assert devices == {"devices": "reset"}
+    (wanted,) = SERVICES["generator"]["deploy"]["resources"]["reservations"]["devices"]
+    assert wanted == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
 
 
 def test_five_settings_make_a_worker() -> None:
