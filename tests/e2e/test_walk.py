@@ -71,7 +71,7 @@ def test_from_two_files_to_new_avatars_and_back(demo: Demo, page: Any, tmp_path:
     page.goto("/manage/checkpoints/")
     way.upload([sources / "faces.pkl", sources / "lora.safetensors"])
     way.open_report("faces.pkl")
-    digest = way.compose("Walked heads", PARTS, NUMBERS)
+    digest = way.compose("Walked heads", PARTS, NUMBERS, weight="1")
     way.preview()
     way.activate("Toon heads")
     assert releases(way.claim(2)) == {digest}

@@ -55,7 +55,12 @@ class Walk:
         self.shoot("report")
 
     def compose(
-        self, title: str, parts: dict[str, str], numbers: dict[str, str], prefix: str = ""
+        self,
+        title: str,
+        parts: dict[str, str],
+        numbers: dict[str, str],
+        weight: str,
+        prefix: str = "",
     ) -> str:
         """From a checkpoint's report; the new release's digest. `parts` names one for each slot."""
         self.press("link", "Compose a release with it")
@@ -69,6 +74,7 @@ class Walk:
             field.focus()
             self.page.keyboard.press("Space")
             expect(field).to_be_checked()
+        self.page.get_by_label(f"Weight of {parts['lora']}").fill(weight)
         for name, value in numbers.items():
             self.page.locator(f"[name='params.{name}']").fill(value)
         self.page.get_by_label("Before every caption").fill(prefix)
@@ -85,7 +91,9 @@ class Walk:
         expect(running).to_be_visible()
         expect(self.page.locator(".running .percent")).not_to_have_text("0 %", timeout=PREVIEW)
         self.shoot("previewing")
-        expect(self.page.locator(".verdict")).to_contain_text("Good preview", timeout=PREVIEW)
+        verdict = self.page.locator(".verdict")
+        expect(verdict).to_be_visible(timeout=PREVIEW)
+        expect(verdict).to_contain_text("Good preview")
         self.shoot("previewed")
 
     def activate(self, pool: str) -> None:

@@ -35,7 +35,8 @@ WORDS: dict[str, Word] = {
     },
     State.READY: {
         "name": "Ready",
-        "what": "Converted to safetensors and JSON; workers will only ever see that.",
+        "what": "Converted to safetensors and JSON; workers will only ever see that. It can become "
+        "part of a release.",
         "mood": "good",
     },
     State.UNSUPPORTED: {
@@ -50,7 +51,8 @@ WORDS: dict[str, Word] = {
     },
     State.UNSAFE: {
         "name": "Refused as unsafe",
-        "what": "Loading the file would have run somebody's code. It was removed.",
+        "what": "Loading the file would have run somebody's code. It was removed; ask its author "
+        "for safetensors.",
         "mood": "bad",
     },
     State.INCOMPATIBLE: {
@@ -131,7 +133,22 @@ def facts(report: dict[str, Any]) -> list[tuple[str, str]]:
         if key not in SHOWN_ELSEWHERE and value not in (None, "", [], {})
     }
     order = [key for key in LABELS if key in known] + [key for key in known if key not in LABELS]
-    return [(LABELS.get(key, _label(key)), _told(known[key])) for key in order]
+    return [(LABELS.get(key, _label(key)), _fact(key, known[key])) for key in order]
+
+
+def _fact(key: str, value: Any) -> str:
+    if key == "resolution":
+        return f"{value} × {value}"
+    if key == "conditioning" and isinstance(value, dict):
+        return _joined(_condition(str(by), size) for by, size in value.items() if size is not None)
+    return _told(value)
+
+
+def _condition(by: str, size: Any) -> str:
+    """What steers it: how many classes it knows, or how wide the text is that it reads."""
+    if by == "label":
+        return f"{size:,} labels" if size else "no labels"
+    return f"{size:,} text channels" if by == "text" else f"{_label(by).lower()} {_told(size)}"
 
 
 def _label(key: str) -> str:

@@ -84,9 +84,9 @@ def begin(announced: Announcement, user: Any) -> Upload:
     return upload
 
 
-def finish(upload: Upload) -> Upload:
+def finish(upload: Upload, actor: audit.Actor | None = None) -> Upload:
     """Hand a whole file over to inspection, once. A file that is here already is not kept twice:
-    the upload's checkpoint is the earlier one from then on."""
+    the upload's checkpoint is the earlier one from then on. `actor` is else the uploader."""
     checkpoint = upload.checkpoint
     if not upload.whole or checkpoint.state != State.UPLOADING:
         return upload
@@ -105,7 +105,7 @@ def finish(upload: Upload) -> Upload:
         with transaction.atomic():
             won = mine.update(state=State.INSPECTING, sha256=sha256)
             if won:
-                _note(checkpoint, sha256)
+                _note(checkpoint, sha256, actor)
     except IntegrityError:
         _join(upload, Checkpoint.objects.get(sha256=sha256))
     else:
@@ -117,8 +117,8 @@ def finish(upload: Upload) -> Upload:
     return find(upload.pk)
 
 
-def _note(checkpoint: Checkpoint, sha256: str) -> None:
-    actor = checkpoint.uploaded_by or "a deleted user"
+def _note(checkpoint: Checkpoint, sha256: str, actor: audit.Actor | None) -> None:
+    actor = actor or checkpoint.uploaded_by or "a deleted user"
     audit.record(actor, "checkpoint.uploaded", checkpoint, sha256=sha256, size=checkpoint.size)
 
 

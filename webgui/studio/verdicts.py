@@ -82,8 +82,8 @@ def _of_pictures(pictures: Sequence[Picture], report: PreviewReport) -> list[Rea
                 f"The critic calls none of {len(pictures)} images benign (a score of "
                 f"{report.min_score:g} or more).",
                 "Look at the grid: if the images are good, the critic does not know this style, so "
-                "take another or lower min_score; if they are not, prototype, base and LoRA do not "
-                "go together, or strength and adapter weights are off.",
+                "take another or allow a lower score (min_score); if they are not, prototype, base "
+                "and LoRA do not go together, or strength and adapter weights are off.",
             )
         )
     elif not report.kept:

@@ -51,9 +51,23 @@ def test_a_canary_and_its_two_ends(pool: Pool, newer: Release) -> None:
     assert (pool.canary, pool.release) == (None, newer)
 
 
+def test_a_pool_is_changed_paused_and_resumed(pool: Pool) -> None:
+    said = run("edit_pool", "toon", "--name", "Heads", "--low", "3", "--high", "9", "--pause")
+    assert "Heads, 3 to 9 images" in said and "paused" in said
+    pool.refresh_from_db()
+    assert (pool.low_watermark, pool.high_watermark, pool.paused) == (3, 9, True)
+    assert "paused" not in run("edit_pool", "toon", "--resume")
+    pool.refresh_from_db()
+    assert not pool.paused
+    assert [entry.act for entry in audit.of(pool)] == ["pool.resumed", "pool.edited"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (["edit_pool", "toon"], "Say what to change"),
+        (["edit_pool", "nowhere", "--pause"], "no pool 'nowhere'"),
+        (["edit_pool", "toon", "--low", "900"], "watermark"),
         (["activate_release", "nowhere", "a" * 64], "no pool 'nowhere'"),
         (["activate_release", "toon", "a" * 64], "Give a release's digest"),
         (["rollback_pool", "toon"], "no other release"),

@@ -118,7 +118,7 @@ def test_facts_in_words() -> None:
         }
     )
     assert told[:4] == [
-        ("Conditioning", "label 0"),
+        ("Conditioning", "no labels"),
         ("Rank", "8"),
         ("Targets", "to q 16, to k 16"),
         ("Trigger words", "toon, head"),

@@ -99,7 +99,7 @@ def test_a_bad_preview_says_what_to_do_and_marks_poor_pictures(keeper, release, 
     shown = page(keeper, f"{SHELF}{release.digest}/")
     assert "Bad preview" in shown
     assert "The critic calls none of 16 images benign (a score of 0.95 or more)." in shown
-    assert "take another or lower min_score" in shown
+    assert "take another or allow a lower score" in shown
     assert shown.count('<li class="faulty">') == 16
     assert "Bad preview" in page(keeper, SHELF)
 
