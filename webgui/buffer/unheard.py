@@ -54,7 +54,8 @@ def _unheard() -> Iterator[tuple[Batch, str]]:
 
 
 def begun_since(worker: str, moment: datetime) -> bool:
-    """Whether this worker has begun an order that was sent to it after the moment."""
+    """Whether this worker has begun an order that is younger than the moment; one that was rung
+    for again may be at the head of its queue."""
     recent = Q(state=Batch.State.ORDERED) | Q(settled_at__gt=moment)
-    later = Batch.objects.filter(recent, worker=worker, rung_at__gt=moment)
+    later = Batch.objects.filter(recent, worker=worker, ordered_at__gt=moment)
     return later.exclude(progress_at=None).exists()

@@ -167,9 +167,10 @@ def test_a_worker_that_draws_a_later_order_has_not_heard_of_it(pool, sent):
     make_worker("w2")
     start, now = timedelta(seconds=settings.JOB_START_SECONDS), timezone.now()
     Job.objects.filter(pk=job.pk).update(deadline=now + start - timedelta(seconds=20))
-    order = make_batch(pool, worker="w1", rung_at=now - timedelta(seconds=25), progress_at=now)
+    older, younger = (now - timedelta(seconds=age) for age in (25, 15))
+    order = make_batch(pool, worker="w1", ordered_at=older, progress_at=now)
     assert jobs.reconcile() == 0  # that one was there before it
-    make_batch(pool, worker="w1", rung_at=now - timedelta(seconds=15))
+    make_batch(pool, worker="w1", ordered_at=younger)
     assert jobs.reconcile() == 0  # and this one waits, as it does
     Batch.objects.exclude(pk=order.pk).update(progress_at=now)
     assert jobs.reconcile() == 1
