@@ -136,7 +136,7 @@ class Pulse(threading.Thread):
     def _state(self, vitals: Vitals, findings: tuple[Finding, ...], waiting: int) -> State:
         if any(finding.level == "failure" for finding in findings):
             return State.REFUSING
-        if not self.readiness.passed or not vitals.device:
+        if not self.readiness.passed or not vitals.device or vitals.outlived:
             return State.STARTING
         if vitals.busy:
             return State.BUSY

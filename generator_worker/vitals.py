@@ -5,6 +5,7 @@ The main process must not import torch, so the child leaves these few figures in
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Self
 
@@ -45,6 +46,19 @@ class Vitals(BaseModel):
         process that is gone."""
         before = cls.read(path)
         cls(images_per_minute=before.images_per_minute, speeds=before.speeds).write(path)
+
+    @property
+    def outlived(self) -> bool:
+        """Whether the process that wrote this is gone, and its successor is not up yet."""
+        if not self.pid:
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass  # it is there, and somebody else's
+        return False
 
     def write(self, path: Path) -> None:
         replace(path, self.model_dump_json().encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -95,6 +96,18 @@ def test_states_follow_what_it_is_at(pulse, config, readiness, books, spooled, o
     assert pulse.beat().state == State.IDLE  # what it made is not at the server yet
     outbox.settle(batch)
     assert pulse.beat().state == State.DRAINED
+
+
+def test_while_a_new_child_comes_up_it_is_neither_idle_nor_busy(pulse, config, readiness):
+    readiness.passed = True
+    child = subprocess.Popen(["sleep", "60"])
+    show(config, pid=child.pid, busy=True)
+    assert pulse.beat().state == State.BUSY
+    child.kill()
+    child.wait()
+    assert pulse.beat().state == State.STARTING
+    show(config, pid=os.getpid())
+    assert pulse.beat().state == State.IDLE
 
 
 def test_a_full_disk_and_a_dead_link_are_told(config, outbox, reports, readiness, books):

@@ -20,8 +20,8 @@ REPORTED = (
     "gpu_use", "gpu_memory_used_bytes", "disk_free_bytes",
 )  # fmt: skip
 ON_ITS_WAY = timedelta(seconds=10)
-"""Within this an idle worker has taken up what was sent to it, even where its child process starts
-anew."""
+"""Within this a worker that is idle has taken up what was sent to it. (One whose child process is
+starting anew does not say that it is idle.)"""
 
 
 def alive() -> QuerySet[Worker]:
