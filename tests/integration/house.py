@@ -10,8 +10,6 @@ import shutil
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from generator_worker.outbox import Outbox
+from tests.integration.commands import Commands
 from webgui.demo import services
 from webgui.demo.process import Process
 
@@ -58,6 +57,7 @@ class House:
         self.plan = services.plan(home, self.web)
         self.outbox = Outbox(home / "worker" / "outbox")
         self.processes: dict[str, Process] = {}
+        self._commands: Commands | None = None
 
     def start(self, *names: str) -> None:
         for name in names:
@@ -104,18 +104,17 @@ class House:
         return ended
 
     def end(self) -> None:
+        if self._commands is not None:
+            self._commands.end()
         for process in self.processes.values():
             process.sweep()
         for sock in (self.web, self.plan.sftp):
             sock.close()
 
     def manage(self, *arguments: str) -> str:
-        env = {**self.plan.server_env, "STYLEDIFFUSER_DATABASE_URL": ""}
-        done = subprocess.run(
-            [sys.executable, "manage.py", *arguments], capture_output=True, text=True, env=env
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        if self._commands is None:
+            self._commands = Commands({**self.plan.server_env, "STYLEDIFFUSER_DATABASE_URL": ""})
+        return self._commands(*arguments)
 
     def rows(self, sql: str, *arguments: Any) -> list[tuple]:
         with contextlib.closing(self.database()) as database:

@@ -60,7 +60,7 @@ def begun(house: House, digest: str) -> None:
 
 
 def test_a_worker_previews_a_draft_and_the_command_waits(house: House, bundle, tmp_path):
-    digest = load(house, slower(bundle, tmp_path), tmp_path / "asked")
+    digest = load(house, slower(bundle, tmp_path, steps=50), tmp_path / "asked")
     said = house.manage("preview_release", digest[:12])
     assert "Good. The release is previewed." in said
     assert "drawing the grid" in said
@@ -178,10 +178,10 @@ def test_nothing_is_left_behind(house: House):
     assert states == {"done", "failed", "cancelled"}
 
 
-def slower(bundle: Path, tmp_path: Path) -> Path:
-    """The same release with so many steps that there is time to disturb it."""
+def slower(bundle: Path, tmp_path: Path, steps: int = 100) -> Path:
+    """The same release with so many steps that there is time to watch or disturb it."""
     copy = shutil.copytree(bundle, tmp_path / "slower")
     text = (copy / "release.json").read_text()
     assert '"steps": 12' in text
-    (copy / "release.json").write_text(text.replace('"steps": 12', '"steps": 200'))
+    (copy / "release.json").write_text(text.replace('"steps": 12', f'"steps": {steps}'))
     return copy
