@@ -109,7 +109,7 @@ def test_previews_go_before_orders(house: House, bundle, tmp_path):
     """Two orders are there when the preview is asked for, and it is done before one of them."""
     os.kill(house.child("generator"), signal.SIGSTOP)
     try:
-        house.open_pool("crowd", bundle, images=128, batch_size=32)
+        house.open_pool("crowd", bundle, images=64, batch_size=32)
         house.wait("orders", lambda: len(house.batches("crowd")) >= 2)
         digest = load(house, bundle, tmp_path / "hurry")
         ask(house, digest)
