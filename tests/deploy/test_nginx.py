@@ -49,6 +49,7 @@ class Front:
     unseen: str  # an avatar that nobody has claimed, nor will
     digest: str
     web_port: int
+    logs: tuple[Path, Path]
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
@@ -100,7 +101,7 @@ def serve(home: Path, run: Path) -> Iterator[Front]:
         running([*gunicorn, "webgui.config.wsgi"], env, home / "web.log", lambda: listens(web)),
         running(nginx, nginx_env, run / "log", lambda: listens(port)),
     ):
-        yield Front(home, port, unseen, digest, web)
+        yield Front(home, port, unseen, digest, web, (home / "web.log", run / "log"))
 
 
 def test_the_bytes_of_a_picture_come_from_nginx(front: Front) -> None:
@@ -220,6 +221,19 @@ def test_nothing_that_others_brought_is_served_as_a_file(front: Front) -> None:
                 (front.home / "secret_key").read_bytes(),
             ):
                 assert secret not in answer, f"{way}{trap}"
+
+
+def test_no_secret_is_in_a_log(front: Front) -> None:
+    said = {"Authorization": "Bearer sdt_a-secret-token", "Cookie": "sessionid=a-secret-session"}
+    for path in ("/api/v1/admin/pools/", "/manage/pools/", "/nothing/", "/metrics"):
+        front.get(f"{path}?key=a-secret-parameter", **said)
+    form = {"username": "a-secret-name", "password": "a-secret-word"}
+    requests.post(front.url("/admin/login/"), data=form, timeout=20)
+    key = (front.home / "secret_key").read_text().strip()
+    for log in front.logs:
+        text = log.read_text()
+        assert "a-secret" not in text and key not in text
+    assert "/manage/pools/" in front.logs[1].read_text()
 
 
 def test_what_nginx_answers_itself_keeps_browsers_safe_too(front: Front) -> None:

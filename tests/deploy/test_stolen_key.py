@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -28,7 +29,7 @@ from generator_worker.contract import Heartbeat as Beat
 from generator_worker.reports import Reports
 from messaging import seals
 from tests.deploy import processes
-from tests.deploy.broker_host import Broker, broker_host
+from tests.deploy.broker_host import PASSWORDS, Broker, broker_host
 
 
 @dataclass
@@ -255,3 +256,13 @@ def test_what_a_revoked_worker_left_in_the_queue_is_not_heeded(scene: Scene) -> 
     scene.broker.client("server").lpush(SERVER_QUEUE, late)
     settled(scene, "after the revoked")
     assert not scene.is_heard("gone", "late")
+
+
+def test_no_secret_is_in_the_servers_log(scene: Scene) -> None:
+    """Last of all, after everything above."""
+    text = scene.log.read_text()
+    urls = [keys["STYLEDIFFUSER_BROKER_URL"] for keys in scene.keys.values()]
+    secrets = [urlsplit(url).password or "" for url in urls] + [seals.key_of(url) for url in urls]
+    secrets += [*PASSWORDS.values(), (scene.broker.folder / "home/secret_key").read_text().strip()]
+    assert len(text) > 1000 and all(len(secret) > 15 for secret in secrets)
+    assert not [secret for secret in secrets if secret in text]

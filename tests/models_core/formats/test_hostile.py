@@ -104,17 +104,36 @@ def models(make_G, make_D, tmp_path) -> dict[str, bytes]:
     return files | {"safetensors": save(lora)}
 
 
+def cut(name, content, step, file, nothing_runs):
+    file.write_bytes(content)
+    assert inspect(file)["state"] == "ready", name
+    for size in range(0, len(content), step):
+        file.write_bytes(content[:size])
+        with nothing_runs():
+            report = inspect(file)
+        assert (name, size, report["state"]) == (name, size, "corrupt"), report
+
+
 def test_cut_at_every_hundredth_byte_is_corrupt(make_G, make_D, tmp_path, nothing_runs):
-    file = tmp_path / "cut"
+    """All but a snapshot's whole length, which takes 20 seconds: of that every thousandth here."""
     for name, content in models(make_G, make_D, tmp_path).items():
-        file.write_bytes(content)
-        assert inspect(file)["state"] == "ready", name
-        step = max(100, len(content) // 50)
-        for size in range(0, len(content), step):
-            file.write_bytes(content[:size])
-            with nothing_runs():
-                report = inspect(file)
-            assert (name, size, report["state"]) == (name, size, "corrupt"), report
+        step = 1000 if name == "snapshot" else 100
+        cut(name, content, step, tmp_path / "cut", nothing_runs)
+
+
+@pytest.mark.slow
+def test_a_snapshot_cut_at_every_hundredth_byte_is_corrupt(make_G, make_D, tmp_path, nothing_runs):
+    cut("snapshot", models(make_G, make_D, tmp_path)["snapshot"], 100, tmp_path / "x", nothing_runs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CORPUS, ids=lambda case: case.name)
+def test_each_is_refused_by_the_confined_reader_in_time(case, tmp_path):
+    """As a server looks at them: no case takes more than 1 GiB or 10 s."""
+    (tmp_path / "file").write_bytes(case.content)
+    started = time.monotonic()
+    assert inspect_confined(tmp_path / "file")["state"] == case.state
+    assert time.monotonic() - started < 10
 
 
 @pytest.fixture(scope="module")
