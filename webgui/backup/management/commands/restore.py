@@ -36,7 +36,7 @@ class Command(BaseCommand):
                 self.stdout.write(f"{backup.folder.name} is whole: {backup.about['files']} files.")
                 return
             done = restoring.restore(options["dir"], options["backup"], options["moved"])
-        except (BackupFault, OSError) as error:
+        except (BackupFault, OSError, ValueError) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"Restored: the database and {done.files} files.")
         if done.withdrawn is not None:
