@@ -56,12 +56,12 @@ def test_the_shelf_tells_state_size_kind_and_use(keeper: Client) -> None:
     release.save()
     half = make("uploading", name="half.safetensors", size=200)
     Upload.objects.create(checkpoint=half, length=200, offset=50)
-    make("unsafe", name="<b>evil</b>.pkl")
+    make("unsafe", name="<b>evil</b>.pkl", reason="It reaches for os.system.")
     text = page(keeper, SHELF)
     assert "StyleGAN2 generator · 64×64 · 4.0\xa0KB" in text
     assert "Used by Toon heads" in text
     assert "Uploading 25 %" in text
-    assert "Refused as unsafe" in text
+    assert "Refused as unsafe" in text and "It reaches for os.system." in text
     assert "&lt;b&gt;evil&lt;/b&gt;.pkl" in text and "<b>evil" not in text
 
 
@@ -124,6 +124,14 @@ def test_facts_in_words() -> None:
         ("Trigger words", "toon, head"),
     ]
     assert told[4][0] == "Note" and len(told[4][1]) == 601 and len(told) == 5
+
+
+def test_what_steers_a_model_in_words() -> None:
+    told = {"resolution": 64, "conditioning": {"label": 1500, "text": 768}}
+    assert facts(told) == [
+        ("Resolution", "64 × 64"),
+        ("Conditioning", "1,500 labels, 768 text channels"),
+    ]
 
 
 def test_an_uploaded_release_leads_to_its_page(keeper: Client) -> None:
