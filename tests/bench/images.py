@@ -1,4 +1,8 @@
-"""Pictures that the server decides on and nginx sends, against nginx sending them unasked."""
+"""Pictures that the server decides on and nginx sends, against nginx sending them unasked.
+
+The first look at each goes by way of the server and `X-Accel-Redirect`; from then on nginx finds it
+by the name that the server has given it (`webgui.buffer.shown`), as it does for visitors.
+"""
 
 from __future__ import annotations
 
