@@ -1,8 +1,8 @@
 """`time_claims`: claims as they are asked for on standard input, a line of JSON each, timed.
 
 {"tags": […], "times": 200} -> {"seconds": […], "scans": […]}: how long each claim took, and the
-steps of its plans that read a whole table of those that grow with the buffer. (A pool's table is one
-page, which PostgreSQL reads faster without its index.) Each claimed avatar is put back, untimed.
+steps of its plans that read a whole table of those that grow with the buffer (a pool's is one
+page, read faster without its index). Each claimed avatar is put back, untimed.
 """
 
 from __future__ import annotations
