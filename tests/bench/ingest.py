@@ -8,7 +8,7 @@ from statistics import median
 from tests.bench.pictures import hang
 from tests.bench.processes import Talker, manage
 from tests.bench.rows import Bar, Row, Size, by_turns
-from tests.bench.service import environment, postgresql
+from tests.bench.service import environment, postgresql, valkey
 
 BATCH = 32
 
@@ -17,8 +17,8 @@ def run(folder: Path, size: Size) -> list[Row]:
     batch, repeats = size(BATCH, 4), size(7, 2)
     samples = folder / "samples"
     hang(samples, batch * (repeats + 1))
-    with postgresql(folder / "postgresql") as database:
-        env = environment(folder / "home", database)
+    with postgresql(folder / "postgresql") as database, valkey(folder / "valkey") as broker:
+        env = environment(folder / "home", database, broker)  # which takes the receipts
         manage(env, "migrate", "--verbosity", "0")
         with Talker(env, "time_ingest", str(samples)) as taker:
 
