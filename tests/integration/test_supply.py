@@ -104,25 +104,24 @@ def test_one_id_tells_the_whole_story(house: House, bundle: Path):
     headers, ticket = ask(house, "POST", "/api/v1/avatars/", b'{"pool": "story"}', **claim)
     assert headers["X-Request-ID"] == "story-1"
     where = f"/api/v1/tickets/{ticket['id']}/"
-    house.wait("an avatar", lambda: ask(house, "GET", where)[1]["state"] == "served", 60)
+    house.wait("an avatar", lambda: ask(house, "GET", where)[1]["state"] == "served", 120)
     avatar = ask(house, "GET", where)[1]["avatar"]["id"]
     receipt = "generator: generator_worker.workshop"
-    house.wait("a receipt", lambda: receipt in hops(house, "story-1"))
+    house.wait("a receipt", lambda: receipt in hops(house, "story-1"), 60)
     ((batch, _, _),) = house.batches("story")
     way = [
         "web: webgui.buffer.claim",
         "server-worker: webgui.buffer.orders",
         "generator: generator_worker.batches",
-        "generator: generator_worker.courier",
-        "sftp: webgui.sftp.dropbox",
         "ingest-worker: webgui.buffer.ingest",
         receipt,
     ]
-    for value in ("story-1", batch):
-        found = hops(house, value)
-        # The SFTP server knows of no request.
-        known = way[1:] if value == batch else [hop for hop in way if "sftp" not in hop]
-        assert [hop for hop in found if hop in way] == known
+    # The worker says that it has delivered as soon as it may, when others may have begun already.
+    courier, sftp = "generator: generator_worker.courier", "sftp: webgui.sftp.dropbox"
+    by_request, by_batch = hops(house, "story-1"), hops(house, batch)
+    assert [hop for hop in by_request if hop in way] == way
+    assert [hop for hop in by_batch if hop in way] == way[1:]
+    assert courier in by_request and {courier, sftp} <= set(by_batch)
     served = "ingest-worker: webgui.buffer.tickets"
     for value in ("story-1", batch, avatar, ticket["id"]):
         assert served in hops(house, value)
@@ -148,10 +147,9 @@ def test_so_it_does_of_a_preview_and_an_upload(house: House, bundle: Path, tmp_p
     for value in ("story-3", checkpoint):
         house.wait("an inspection", lambda value=value: verdict in hops(house, value))
     settled = "generator: generator_worker.workshop"
-    house.wait("a settled job", lambda: settled in hops(house, "story-2"), 60)
+    house.wait("a settled job", lambda: settled in hops(house, "story-2"), 120)
     for value in ("story-2", preview["id"]):
-        found = hops(house, value)
-        assert [hop for hop in found if hop in PREVIEWS_WAY] == PREVIEWS_WAY
+        assert set(PREVIEWS_WAY) <= set(hops(house, value))
     no_secret_is_told(house, token)
 
 
