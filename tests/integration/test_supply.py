@@ -101,6 +101,7 @@ def test_one_id_tells_the_whole_story(house: House, bundle: Path):
     house.open_pool("story", bundle, images=0, batch_size=4)
     claim = {"Content_Type": "application/json", "X_Request_ID": "story-1"}
     house.wait("the web server", lambda: ask(house, "GET", "/healthz"))
+    house.wait("a worker", lambda: house.rows("SELECT name FROM fleet_worker"), 90)
     headers, ticket = ask(house, "POST", "/api/v1/avatars/", b'{"pool": "story"}', **claim)
     assert headers["X-Request-ID"] == "story-1"
     where = f"/api/v1/tickets/{ticket['id']}/"
