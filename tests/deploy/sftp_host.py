@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncssh
-import pytest
 
 from tests.deploy import processes
 
@@ -99,9 +98,3 @@ def sftp_host(server: int = SERVER) -> Iterator[SftpHost]:
         log = host.folder / "log"
         with processes.running(command, env, log, lambda: processes.listens(host.port)):
             yield host
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[SftpHost]:
-    with sftp_host() as started:
-        yield started

@@ -15,11 +15,11 @@ from generator_worker.config import Config
 from generator_worker.delivery import DeliveryError, deliver, session
 from generator_worker.preflight import _server as look_at_the_server
 from tests.deploy import processes
-from tests.deploy.sftp_host import SftpHost, host  # noqa: F401
+from tests.deploy.sftp_host import SftpHost
 
 
 @pytest.fixture(scope="module")
-def workers(host: SftpHost) -> tuple[Config, Config]:  # noqa: F811
+def workers(host: SftpHost) -> tuple[Config, Config]:
     return tuple(Config.from_env(host.enrol(f"gpu{n}", 20_000 + n)) for n in (1, 2))
 
 
@@ -47,7 +47,7 @@ def client(worker: Config, **changes: str) -> Iterator[paramiko.SSHClient]:
         found.close()
 
 
-def test_a_batch_arrives_whole_and_the_server_reads_and_removes_it(host, workers, batch):  # noqa: F811
+def test_a_batch_arrives_whole_and_the_server_reads_and_removes_it(host, workers, batch):
     name = uuid4()
     assert deliver(workers[0], name, batch)
     assert not deliver(workers[0], name, batch)  # it is there already
@@ -63,7 +63,7 @@ def test_the_preflight_finds_it_good(workers):
     assert findings and {finding.level for finding in findings} == {"ok"}, findings
 
 
-def test_checkpoints_are_read_and_not_written(host, workers):  # noqa: F811
+def test_checkpoints_are_read_and_not_written(host, workers):
     name = "a" * 64
     done = host.as_server(
         f"umask 077; echo weights > {host.root}/checkpoints/{name};"
@@ -87,7 +87,7 @@ def refused(act: Callable[[], object]) -> None:
         act()
 
 
-def test_there_is_no_way_out_of_the_folder(host, workers):  # noqa: F811
+def test_there_is_no_way_out_of_the_folder(host, workers):
     with session(workers[0]) as sftp:
         mine = f"inbox/tmp/{uuid4()}.gpu1"
         sftp.mkdir(mine)
@@ -111,7 +111,7 @@ def test_there_is_no_way_out_of_the_folder(host, workers):  # noqa: F811
         sftp.rmdir(mine)
 
 
-def test_another_workers_folder_is_closed(host, workers, batch):  # noqa: F811
+def test_another_workers_folder_is_closed(host, workers, batch):
     draft, whole = f"inbox/tmp/{uuid4()}.gpu1", uuid4()
     with session(workers[0]) as first, session(workers[1]) as second:
         first.mkdir(draft)
@@ -133,7 +133,7 @@ def test_another_workers_folder_is_closed(host, workers, batch):  # noqa: F811
         assert host.as_server(f"cat {host.root}/{draft}/1.png").stdout == "mine"
 
 
-def test_what_a_worker_hides_the_server_opens(host, workers):  # noqa: F811
+def test_what_a_worker_hides_the_server_opens(host, workers):
     name = str(uuid4())
     with session(workers[0]) as sftp:
         sftp.mkdir(f"inbox/tmp/{name}.gpu1", mode=0o700)
@@ -165,7 +165,7 @@ def test_neither_shell_nor_tunnel_nor_another_way_in(workers):
             pass
 
 
-def test_a_revoked_key_ends_what_it_has_open(host, workers, batch):  # noqa: F811
+def test_a_revoked_key_ends_what_it_has_open(host, workers, batch):
     third = Config.from_env(host.enrol("gpu3", 20_003))
     account = host.accounts / "worker-gpu3"
     with session(third) as sftp:
@@ -182,7 +182,7 @@ def test_a_revoked_key_ends_what_it_has_open(host, workers, batch):  # noqa: F81
     assert deliver(workers[0], uuid4(), batch)  # the others go on
 
 
-def test_another_key_for_the_same_worker_ends_the_old_ones_connections(host):  # noqa: F811
+def test_another_key_for_the_same_worker_ends_the_old_ones_connections(host):
     old = Config.from_env(host.enrol("gpu4", 20_004))
     old_key = Path(old.sftp_key).read_bytes()
     with session(old) as sftp:
@@ -210,7 +210,7 @@ OTHER_FORMS = [
 ]
 
 
-def test_an_account_of_another_form_makes_no_user(host):  # noqa: F811
+def test_an_account_of_another_form_makes_no_user(host):
     for number, line in enumerate(OTHER_FORMS):
         (host.accounts / f"worker-bad{number}").write_text(f"{line}\n")
     (host.accounts / "root").write_text("restrict ssh-ed25519 AAAA 20009\n")
